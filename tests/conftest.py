@@ -1,0 +1,63 @@
+"""What every test may ask for, and the surroundings that none may inherit."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# A developer's shell may have any of these, and each changes what a child process does.
+INHERITED = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "NINJA_STATUS", "NINJAFLAGS", "MAKEFLAGS", "UV_PYTHON")
+
+
+class RequireTool(Protocol):
+    def __call__(self, name: str, *, platforms: tuple[str, ...] = ...) -> str: ...
+
+
+@pytest.fixture(scope="session", autouse=True)
+def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Give the run a cache of its own, shared by the workers of pytest-xdist, and none of the shell's settings."""
+    base = tmp_path_factory.getbasetemp()
+    run = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [*INHERITED, *(name for name in os.environ if name.startswith("INTERLOCK_"))]:
+            if not name.startswith("INTERLOCK_TEST_"):
+                patch.delenv(name, raising=False)
+        patch.setenv("INTERLOCK_CACHE_DIR", str(run / "interlock-cache"))
+        patch.setenv("PIP_DISABLE_PIP_VERSION_CHECK", "1")
+        yield
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """Return the root of this repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def require_tool() -> RequireTool:
+    """Return a function that finds a program, `require_tool("strace", platforms=("linux",))`, and returns its path.
+
+    A program that is not there skips the test on a developer's machine and fails it where CI is set, so that CI never
+    passes by testing less. On other platforms than those named the test is skipped everywhere.
+    """
+
+    def require(name: str, *, platforms: tuple[str, ...] = ("linux", "darwin", "win32")) -> str:
+        if sys.platform not in platforms:
+            pytest.skip(f"{name} is not used on {sys.platform}")
+        found = shutil.which(name)
+        if found is None:
+            missing = f"{name} is not on PATH; .ci/run installs it on Debian"
+            (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
+        return found
+
+    return require
