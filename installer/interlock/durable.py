@@ -1,0 +1,189 @@
+"""The only module that writes, renames, syncs or deletes.
+
+Everything that changes an environment, a stamp, a prepared tree or a cache goes through one `Disk`, so that a test can
+put another one in its place and see, delay, fail or count each operation. docs/explanation/commit.md has the protocol.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from typing import TYPE_CHECKING, Literal
+
+from interlock import platforms
+from interlock.errors import DiskError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Disk", "Durability"]
+
+Durability = Literal["full", "fast"]
+
+# Group-writable where the umask allows it (a shared environment), world-writable never.
+FILE_MODE = 0o664
+EXECUTABLE_MODE = 0o775
+CHUNK = 1 << 20
+
+_ADVICE = {
+    errno.ENOSPC: "Free some space on that file system and run the build again; nothing was half-written.",
+    errno.EDQUOT: "The quota is used up; free some space and run the build again; nothing was half-written.",
+    errno.EROFS: "The file system is read-only; put the environment and the out directory on a writable one.",
+    errno.EACCES: "Check who owns the path (`ls -ld`) and that this user may write there.",
+    errno.EPERM: "Check who owns the path (`ls -ld`) and that this user may write there.",
+    errno.EIO: "The device reported an error; what it says it wrote cannot be trusted.",
+}
+
+
+@contextlib.contextmanager
+def _explained(path: str) -> Iterator[None]:
+    """Turn the refusals of a file system into a DiskError that names the path."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _ADVICE:
+            raise
+        raise DiskError(f"cannot write {path}: {error.strerror}", advice=_ADVICE[error.errno]) from error
+
+
+class Disk:
+    """Mutate a file system, durably unless told that speed matters more.
+
+    `durability` "full" syncs each file before it is renamed and each directory after; "fast" does the same operations in the
+    same order without the syncs, for machines that are thrown away after the build.
+    """
+
+    def __init__(self, durability: Durability = "full", platform: platforms.Platform | None = None) -> None:
+        self.durability = durability
+        self._platform = platform or platforms.current()
+
+    def write(self, path: str, data: bytes, *, executable: bool = False, mtime_ns: int | None = None) -> None:
+        """Create or overwrite a file and sync it; not atomic: for files that nobody reads yet.
+
+        Raises:
+            DiskError: full, read-only, not permitted.
+        """
+        with _explained(path), self._created(path, executable=executable) as descriptor:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+        if mtime_ns is not None:
+            os.utime(path, ns=(mtime_ns, mtime_ns))
+
+    def copy(self, source: str, destination: str, *, executable: bool = False) -> None:
+        """Copy a file's content and modification time, in constant memory, and sync the copy."""
+        with _explained(destination), open(source, "rb", buffering=0) as reader:
+            with self._created(destination, executable=executable) as descriptor:
+                while chunk := reader.read(CHUNK):
+                    view = memoryview(chunk)
+                    while view:
+                        view = view[os.write(descriptor, view) :]
+            status = os.fstat(reader.fileno())
+            os.utime(destination, ns=(status.st_mtime_ns, status.st_mtime_ns))
+
+    def publish(self, path: str, data: bytes, *, mtime_ns: int | None = None) -> None:
+        """Replace a file in one step: readers and crashes see the old content or the new.
+
+        The temporary name starts with a dot and has another ending, so that `site` and globs pass it over.
+        """
+        directory, name = os.path.split(path)
+        temporary = os.path.join(directory, f".{name}.{secrets.token_hex(4)}.tmp")
+        try:
+            self.write(temporary, data, mtime_ns=mtime_ns)
+            self.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+        self.sync_directory(directory or ".")
+
+    def publish_if_changed(self, path: str, data: bytes, *, mtime_ns: int | None = None) -> bool:
+        """Publish unless the file already has this content; tell whether it was written."""
+        with contextlib.suppress(FileNotFoundError), open(path, "rb") as reader:
+            if reader.read() == data:
+                return False
+        self.make_directory(os.path.dirname(path) or ".")
+        self.publish(path, data, mtime_ns=mtime_ns)
+        return True
+
+    def replace(self, source: str, destination: str) -> None:
+        """Rename, over an existing file or an empty directory too, in one step."""
+        with _explained(destination):
+            self._platform.retry(lambda: os.replace(source, destination))
+
+    def make_directory(self, path: str, mode: int = 0o775) -> None:
+        """Create a directory and its parents; it may be there already. World-writable never."""
+        with _explained(path):
+            os.makedirs(path, mode=mode, exist_ok=True)
+
+    def remove(self, path: str) -> bool:
+        """Remove a file or a symbolic link; False where there was none."""
+        try:
+            with _explained(path):
+                self._platform.retry(lambda: os.unlink(path))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def remove_directory(self, path: str) -> bool:
+        """Remove a directory if it is empty; False where it is not, or is not there."""
+        try:
+            self._platform.retry(lambda: os.rmdir(path))
+        except OSError:
+            return False
+        return True
+
+    def remove_tree(self, path: str) -> None:
+        """Remove a directory and all below it; it may be missing. Symbolic links are removed, not followed."""
+        if os.path.islink(path) or os.path.isfile(path):
+            self.remove(path)
+            return
+        with contextlib.suppress(FileNotFoundError), _explained(path):
+            with os.scandir(path) as found:
+                entries = list(found)
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    self.remove_tree(entry.path)
+                else:
+                    self.remove(entry.path)
+            self._platform.retry(lambda: os.rmdir(path))
+
+    def link(self, target: str, path: str) -> None:
+        """Create a symbolic link."""
+        with _explained(path):
+            os.symlink(target, path)
+
+    def sync_directory(self, path: str) -> None:
+        """Bring a directory's entries to stable storage (nothing where durability is "fast")."""
+        if self.durability == "full":
+            with _explained(path):
+                self._platform.sync_directory(path)
+
+    def clock_ns(self, directory: str) -> int:
+        """Return the file system's own present moment, in nanoseconds.
+
+        Ninja compares file times with each other, and the kernel's coarse clock lags `time.time_ns()` by milliseconds:
+        so a file is created, asked and removed.
+        """
+        self.make_directory(directory)
+        path = os.path.join(directory, f".interlock-clock-{secrets.token_hex(6)}")
+        with _explained(path):
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
+            try:
+                return os.fstat(descriptor).st_mtime_ns
+            finally:
+                os.close(descriptor)
+                os.unlink(path)
+
+    @contextlib.contextmanager
+    def _created(self, path: str, *, executable: bool) -> Iterator[int]:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+        descriptor = os.open(path, flags, EXECUTABLE_MODE if executable else FILE_MODE)
+        try:
+            yield descriptor
+            if self.durability == "full":
+                self._platform.sync_file(descriptor)
+        finally:
+            os.close(descriptor)

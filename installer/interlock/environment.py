@@ -1,0 +1,142 @@
+"""What an environment is: its path, its identity, its interpreter and where things go in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from interlock.errors import NotAnEnvironment
+from interlock.interpreter import Interpreter, Layout, query
+
+if TYPE_CHECKING:
+    from interlock.durable import Disk
+
+__all__ = ["Environment", "is_environment", "open_environment", "python_path", "record_identity", "state_directory"]
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """One virtual environment (PEP 405).
+
+    `identity` is a random id that is written in the environment when interlock first sees it ("" before that): a deleted
+    and recreated environment at the same path has another.
+    """
+
+    path: str
+    identity: str
+    interpreter: Interpreter
+
+    @property
+    def layout(self) -> Layout:
+        """Where things go, relative to the environment."""
+        return self.interpreter.layout
+
+    @property
+    def python(self) -> str:
+        """The absolute path of the environment's own python."""
+        return python_path(self.path)
+
+    @property
+    def site_packages(self) -> list[str]:
+        """The absolute directories that hold distributions, each once."""
+        return [self.absolute(relative) for relative in dict.fromkeys([self.layout.purelib, self.layout.platlib])]
+
+    def absolute(self, relative: str) -> str:
+        """Return the absolute path of something in the environment."""
+        return os.path.join(self.path, *relative.split("/"))
+
+
+def python_path(environment: str, platform: str = sys.platform) -> str:
+    """Return the path of an environment's python."""
+    return os.path.join(environment, *(("Scripts", "python.exe") if platform == "win32" else ("bin", "python")))
+
+
+def state_directory(environment: str) -> str:
+    """Return the directory in an environment that is interlock's: identity, journal, staged files."""
+    return os.path.join(environment, ".interlock")
+
+
+def is_environment(path: str) -> bool:
+    """Tell whether a path is a virtual environment: it has a pyvenv.cfg and a python."""
+    return os.path.isfile(os.path.join(path, "pyvenv.cfg")) and os.path.exists(python_path(path))
+
+
+def open_environment(path: str) -> Environment:
+    """Open the environment at a path, made by whatever tool.
+
+    Reads what interlock noted in it while that is still true, otherwise asks the environment's python (one process).
+
+    Raises:
+        NotAnEnvironment: nothing there, no pyvenv.cfg, or a python that is missing or does not run.
+    """
+    path = os.path.realpath(path)
+    if not is_environment(path):
+        raise NotAnEnvironment(
+            f"{path} is not a virtual environment: {_why_not(path)}",
+            advice=f"Create it with `interlock venv {path}`; in a build, the <environment>__venv edge comes first.",
+        )
+    noted = _noted(path)
+    if noted is not None and noted.get("witness") == _witness(path):
+        return Environment(path, noted["identity"], Interpreter.from_json(noted["interpreter"]))
+    identity = noted["identity"] if noted is not None and noted.get("path") == path else ""
+    return Environment(path, identity, query(python_path(path)))
+
+
+def record_identity(path: str, *, new: bool, disk: Disk) -> Environment:
+    """Note an environment's identity and facts in it; a fresh identity where `new`, or where it has none.
+
+    The caller holds the environment lock, exclusively.
+    """
+    environment = open_environment(path)
+    identity = secrets.token_hex(16) if new or not environment.identity else environment.identity
+    note = {
+        "schema": 1,
+        "identity": identity,
+        "path": environment.path,
+        "interpreter": environment.interpreter.as_json(),
+        "witness": _witness(environment.path),
+    }
+    data = json.dumps(note, indent=1, sort_keys=True).encode() + b"\n"
+    disk.publish_if_changed(identity_file(environment.path), data)
+    return Environment(environment.path, identity, environment.interpreter)
+
+
+def identity_file(environment: str) -> str:
+    """Return the path of the file that holds an environment's identity."""
+    return os.path.join(state_directory(environment), "environment.json")
+
+
+def _noted(path: str) -> dict[str, Any] | None:
+    try:
+        with open(identity_file(path), "rb") as reader:
+            noted = json.loads(reader.read())
+    except (OSError, ValueError):
+        return None
+    return noted if isinstance(noted, dict) and noted.get("schema") == 1 and noted.get("path") == path else None
+
+
+def _witness(path: str) -> list[Any]:
+    """Return what changes when the environment is made anew or its base interpreter is another."""
+    witness: list[Any] = []
+    for name in (os.path.join(path, "pyvenv.cfg"), os.path.realpath(python_path(path))):
+        try:
+            status = os.stat(name)
+        except OSError:
+            witness.append([name, None])
+        else:
+            witness.append([name, status.st_mtime_ns, status.st_size])
+    return witness
+
+
+def _why_not(path: str) -> str:
+    if not os.path.lexists(path):
+        return "nothing is there"
+    if not os.path.isdir(path):
+        return "it is not a directory"
+    if not os.path.isfile(os.path.join(path, "pyvenv.cfg")):
+        return "it has no pyvenv.cfg"
+    return f"its python ({python_path(path)}) is missing; was the interpreter that made it removed?"

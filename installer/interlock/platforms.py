@@ -1,0 +1,110 @@
+"""What differs between Linux, macOS and Windows when bytes have to reach the disk.
+
+One small interface, three implementations; `durable` asks `current()` and tests inject any of them.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Macos", "Platform", "Posix", "Windows", "current"]
+
+# Access denied, sharing violation, lock violation: what an antivirus, an indexer or a reader causes for an instant.
+TRANSIENT_WINERRORS = frozenset({5, 32, 33})
+RETRY_DELAYS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
+F_FULLFSYNC = 51
+
+
+class Platform(Protocol):
+    """The three operations whose durable form depends on the operating system."""
+
+    def sync_file(self, descriptor: int) -> None:
+        """Bring the file's content to stable storage."""
+
+    def sync_directory(self, path: str) -> None:
+        """Bring the directory's entries to stable storage."""
+
+    def retry(self, operation: Callable[[], None]) -> None:
+        """Run a rename or a removal, again where the platform refuses it for an instant."""
+
+
+class Posix:
+    """Linux and the BSDs: fsync on files and on directories."""
+
+    def sync_file(self, descriptor: int) -> None:
+        """Bring the file's content to stable storage with fsync(2)."""
+        os.fsync(descriptor)
+
+    def sync_directory(self, path: str) -> None:
+        """Bring the directory's entries to stable storage with fsync(2)."""
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+        try:
+            self.sync_file(descriptor)
+        except OSError as error:
+            # Some network file systems know no directory sync and say so with EINVAL.
+            if error.errno not in {errno.EINVAL, errno.ENOTSUP}:
+                raise
+        finally:
+            os.close(descriptor)
+
+    def retry(self, operation: Callable[[], None]) -> None:
+        """Run the operation once: POSIX renames over open files."""
+        operation()
+
+
+class Macos(Posix):
+    """macOS: fsync leaves data in the drive's cache, F_FULLFSYNC does not (fsync(2) of Darwin)."""
+
+    def __init__(self, full_sync: Callable[[int, int], int] | None = None) -> None:
+        self._full_sync = full_sync
+
+    def sync_file(self, descriptor: int) -> None:
+        """Bring the file's content through the drive's cache; plain fsync where the file system cannot."""
+        full_sync = self._full_sync
+        if full_sync is None:
+            import fcntl
+
+            full_sync = fcntl.fcntl
+        try:
+            full_sync(descriptor, F_FULLFSYNC)
+        except OSError:
+            os.fsync(descriptor)
+
+
+class Windows:
+    """Windows: no directory sync, and open files make renames and removals fail for an instant."""
+
+    def __init__(self, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._sleep = sleep
+
+    def sync_file(self, descriptor: int) -> None:
+        """Bring the file's content to stable storage (FlushFileBuffers)."""
+        os.fsync(descriptor)
+
+    def sync_directory(self, path: str) -> None:
+        """Do nothing: Windows has no way to sync a directory, NTFS journals its metadata."""
+
+    def retry(self, operation: Callable[[], None]) -> None:
+        """Run the operation, at most nine times in about 2.6 s, on winerror 5, 32 and 33."""
+        for delay in RETRY_DELAYS:
+            try:
+                return operation()
+            except OSError as error:
+                if getattr(error, "winerror", None) not in TRANSIENT_WINERRORS:
+                    raise
+                self._sleep(delay)
+        return operation()
+
+
+def current(name: str = sys.platform) -> Platform:
+    """Return the platform that this process runs on."""
+    if name == "win32":
+        return Windows()
+    return Macos() if name == "darwin" else Posix()
