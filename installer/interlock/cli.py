@@ -1,0 +1,124 @@
+"""The command `interlock`: finds a sub-command by name and turns errors into one message and an exit code.
+
+A sub-command's module is imported only when it is asked for, so that an edge never loads the generator.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from interlock import __version__
+from interlock.errors import InterlockError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+
+__all__ = ["COMMANDS", "main"]
+
+# name: (module, help); the order is that of `interlock --help`.
+COMMANDS = {
+    "build": ("interlock_ninja.commands.build", "generate what is out of date, then build with Ninja"),
+    "gen": ("interlock_ninja.commands.gen", "write build.ninja for the workspace"),
+    "projects": ("interlock_ninja.commands.projects", "show the projects of the workspace, and what was skipped and why"),
+    "venv": ("interlock.commands.venv", "create an environment, or keep it, or replace it"),
+    "build-env": ("interlock.commands.build_env", "create the cached build environment of a set of build requirements"),
+    "requirements": ("interlock.commands.requirements", "install third-party requirements into an environment"),
+    "prepare": ("interlock.commands.prepare", "run a project's build backend for an editable install, outside any lock"),
+    "install": ("interlock.commands.install", "commit a prepared project to an environment, whole or not at all"),
+    "editable": ("interlock.commands.editable", "prepare and install in one"),
+    "uninstall": ("interlock.commands.uninstall", "remove distributions from an environment"),
+    "list": ("interlock.commands.list", "list what is installed in an environment"),
+    "check": ("interlock.commands.check", "verify an environment: files, dependencies, stamps"),
+    "run": ("interlock.commands.run", "run a command in an environment"),
+    "cache": ("interlock.commands.cache", "look after the cached build environments"),
+}
+USAGE_ERROR = 2
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one sub-command and return its exit code (docs/reference/exit-codes.md)."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in {"-h", "--help", "help"}:
+        sys.stdout.write(_overview())
+        return 0 if words else USAGE_ERROR
+    if words[0] in {"-V", "--version"}:
+        sys.stdout.write(f"interlock {__version__}\n")
+        return 0
+    if words[0] not in COMMANDS:
+        sys.stderr.write(_unknown(words[0]))
+        return USAGE_ERROR
+    try:
+        return _run(words[0], words[1:])
+    except InterlockError as error:
+        return _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _fail("interrupted; nothing is left half-done", INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output went away (`interlock list | head`): not an error of ours, and nobody to tell.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        return _fail(f"{error.filename or 'the operating system'}: {error.strerror or error}", 74)
+
+
+def _run(name: str, words: list[str]) -> int:
+    module: ModuleType = importlib.import_module(COMMANDS[name][0])
+    parser = argparse.ArgumentParser(
+        prog=f"interlock {name}",
+        description=(module.__doc__ or "").strip(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    module.add_arguments(parser)
+    if getattr(module, "COMMON", False):
+        _add_common(parser)
+    try:
+        arguments = parser.parse_args(words)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else USAGE_ERROR
+    result: int = module.run(arguments)
+    return result
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("common options")
+    group.add_argument(
+        "--lock-timeout",
+        type=float,
+        metavar="SECONDS",
+        help="give up when a lock is not had by then (exit code 30); default INTERLOCK_LOCK_TIMEOUT, else wait",
+    )
+    group.add_argument(
+        "--durability",
+        choices=("full", "fast"),
+        default=os.environ.get("INTERLOCK_DURABILITY") or "full",
+        help="fast skips fsync, for machines that are thrown away (default: INTERLOCK_DURABILITY, else full)",
+    )
+
+
+def _overview() -> str:
+    lines = ["usage: interlock COMMAND ...", "", "Parallel editable installs for Ninja and GN builds.", ""]
+    lines += [f"  {name:<13} {text}" for name, (_, text) in COMMANDS.items()]
+    lines += ["", "interlock COMMAND --help says more; --version prints the version."]
+    return "\n".join(lines) + "\n"
+
+
+def _unknown(word: str) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(word, COMMANDS, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"interlock: error: there is no command {word!r}{hint}\n  `interlock --help` lists them.\n"
+
+
+def _fail(message: str, code: int) -> int:
+    sys.stderr.write(f"interlock: error: {message}\n")
+    return code

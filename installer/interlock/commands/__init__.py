@@ -1,0 +1,1 @@
+"""The sub-commands: each module parses its own arguments, calls the library and prints."""
