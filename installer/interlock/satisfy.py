@@ -1,0 +1,109 @@
+"""Whether what is installed satisfies what a distribution requires, in the terms of the environment's interpreter."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from interlock.distribution import normalize, read_metadata_header
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+    from interlock.distribution import Installed
+    from interlock.interpreter import Interpreter
+    from interlock.prepared import Requirement
+
+__all__ = ["parse_requirements", "unsatisfied"]
+
+
+def unsatisfied(
+    requires: Iterable[Requirement],
+    installed: Mapping[str, Sequence[Installed]],
+    interpreter: Interpreter,
+    *,
+    defer: Collection[str] = (),
+    any_version: Collection[str] = (),
+) -> list[str]:
+    """Return a line for each requirement that is not met: "core>=2, but core 1.0 is installed".
+
+    Markers are already evaluated in `requires`; an extra of a dependency is followed into that dependency's own metadata.
+    `defer` names distributions that need not be there yet, `any_version` those whose version does not matter.
+    """
+    return list(_problems(requires, installed, interpreter, frozenset(defer), frozenset(any_version), set()))
+
+
+def _problems(
+    requires: Iterable[Requirement],
+    installed: Mapping[str, Sequence[Installed]],
+    interpreter: Interpreter,
+    defer: frozenset[str],
+    any_version: frozenset[str],
+    seen: set[tuple[str, str]],
+) -> Iterator[str]:
+    for requirement in requires:
+        if requirement.name in defer:
+            continue
+        found = installed.get(requirement.name, ())
+        if not found:
+            yield f"{requirement.requirement}, but {requirement.name} is not installed"
+            continue
+        distribution = found[0]
+        if requirement.specifier and requirement.name not in any_version:
+            from packaging.specifiers import SpecifierSet
+
+            if not SpecifierSet(requirement.specifier).contains(distribution.version, prereleases=True):
+                yield f"{requirement.requirement}, but {distribution.name} {distribution.version} is installed"
+        for extra in requirement.extras:
+            if (requirement.name, extra) not in seen:
+                seen.add((requirement.name, extra))
+                wanted = requirements_of(distribution, interpreter, (extra,), only_extras=True)
+                yield from _problems(wanted, installed, interpreter, defer, any_version, seen)
+
+
+def requirements_of(
+    distribution: Installed, interpreter: Interpreter, extras: Iterable[str] = (), *, only_extras: bool = False
+) -> list[Requirement]:
+    """Return what an installed distribution requires, its markers evaluated for an interpreter and these extras.
+
+    With `only_extras`, only what the extras add.
+    """
+    header = read_metadata_header(os.path.join(distribution.directory, "METADATA"))
+    return parse_requirements(header.get("requires-dist", ()), interpreter, extras, only_extras=only_extras)
+
+
+def parse_requirements(
+    lines: Iterable[str], interpreter: Interpreter, extras: Iterable[str] = (), *, only_extras: bool = False
+) -> list[Requirement]:
+    """Parse requirement lines and keep those whose markers hold for an interpreter and these extras (PEP 508).
+
+    Raises:
+        packaging.requirements.InvalidRequirement: a line is none.
+    """
+    from packaging.requirements import Requirement as Parsed
+
+    from interlock.prepared import Requirement
+
+    chosen = list(extras)
+    kept = []
+    for line in lines:
+        parsed = Parsed(line)
+        if parsed.marker is not None:
+            base = parsed.marker.evaluate({**interpreter.markers, "extra": ""})
+            if not base and not any(parsed.marker.evaluate({**interpreter.markers, "extra": e}) for e in chosen):
+                continue
+            if base and only_extras:
+                continue
+        elif only_extras:
+            continue
+        name = f"{parsed.name}[{','.join(sorted(parsed.extras))}]" if parsed.extras else parsed.name
+        kept.append(
+            Requirement(
+                requirement=f"{name} @ {parsed.url}" if parsed.url else f"{name}{parsed.specifier}",
+                name=normalize(parsed.name),
+                specifier=str(parsed.specifier),
+                extras=tuple(sorted(parsed.extras)),
+                url=parsed.url or "",
+            )
+        )
+    return kept

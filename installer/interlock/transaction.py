@@ -1,0 +1,235 @@
+"""The commit: put a prepared distribution into an environment, whole or not at all; and its opposite, the removal.
+
+The protocol, and why each step stands where it does, is in docs/explanation/commit.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from interlock import journal
+from interlock.access import changing
+from interlock.changes import Change, changes_to_install, changes_to_remove
+from interlock.distribution import normalize, scan
+from interlock.environment import open_environment
+from interlock.errors import DependencyMissing, EnvironmentMismatch, InterlockError, RecordMismatch
+from interlock.prepared import RequirementRecord
+from interlock.satisfy import requirements_of, unsatisfied
+from interlock.timings import span
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    from interlock.distribution import Installed
+    from interlock.durable import Disk
+    from interlock.environment import Environment
+    from interlock.prepared import Prepared
+
+__all__ = ["Receipt", "commit", "uninstall"]
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a commit left in the environment; `changed` is False where all of it was there already."""
+
+    environment: str
+    name: str
+    version: str
+    digest: str
+    changed: bool
+
+    def as_stamp(self) -> dict[str, str]:
+        """Return what the install edge's stamp says: nothing that changes while the meaning stays."""
+        return {
+            "edge": "install",
+            "environment": self.environment,
+            "name": self.name,
+            "version": self.version,
+            "digest": self.digest,
+        }
+
+
+def commit(
+    prepared: Prepared,
+    path: str,
+    *,
+    disk: Disk,
+    defer: Collection[str] = (),
+    verify: Collection[str] = (),
+    any_version: Collection[str] = (),
+    timeout: float | None = None,
+) -> Receipt:
+    """Put a prepared distribution into the environment at a path, whole or not at all.
+
+    Holds the environment lock only for what must be exclusive: staging is done before. Readers see the old distribution or
+    the new one. `defer` names dependencies inside a cycle that come later, `verify` the distributions whose requirements
+    are checked after this one (the cycle is complete then), `any_version` dependencies whose version does not matter.
+
+    Raises:
+        EnvironmentMismatch: it was prepared for another path or interpreter.
+        DependencyMissing: a requirement is not installed; nothing was changed (or, for `verify`, all members are in).
+        FileConflict: another distribution owns one of the paths; nothing was changed.
+        LockTimeout, LockUnavailable: nothing was changed.
+
+    Specification: packaging.python.org "Recording installed projects"; PEP 660; docs/explanation/commit.md.
+    """
+    environment = open_environment(path)
+    _check_made_for(prepared, environment)
+    deferred, lenient = {normalize(name) for name in defer}, {normalize(name) for name in any_version}
+    with contextlib.ExitStack() as stack:
+        staged = None if _is_installed(prepared, environment) else stack.enter_context(_staged(prepared, path, disk))
+        with changing(path, disk=disk, timeout=timeout, subject=prepared.normalized) as environment:
+            _check_made_for(prepared, environment)
+            installed = scan(environment.site_packages)
+            _require(prepared, installed, environment, deferred, lenient)
+            change = None if _is_installed(prepared, environment) else changes_to_install(prepared, installed, environment)
+            if change is not None:
+                # It was there before the lock was had and is not now: somebody removed it meanwhile.
+                staged = staged or stack.enter_context(_staged(prepared, path, disk))
+                _carry_out(environment, change, staged, disk, prepared.normalized)
+            if verify:
+                _verify(verify, environment, lenient)
+    return Receipt(environment.identity, prepared.name, prepared.version, prepared.digest, change is not None)
+
+
+def uninstall(path: str, names: Sequence[str], *, disk: Disk, timeout: float | None = None) -> list[Installed]:
+    """Remove distributions from the environment at a path, each whole or not at all; return what was removed.
+
+    Raises:
+        InterlockError: one of the names is not installed; nothing was removed.
+    """
+    with changing(path, disk=disk, timeout=timeout, subject=", ".join(names)) as environment:
+        installed = scan(environment.site_packages)
+        if missing := [name for name in names if normalize(name) not in installed]:
+            raise InterlockError(
+                f"not installed in {environment.path}: {', '.join(missing)}",
+                advice=f"`interlock list --venv {environment.path}` shows what is. Nothing was removed.",
+            )
+        removed = []
+        for name in dict.fromkeys(normalize(name) for name in names):
+            change = changes_to_remove(installed[name], environment)
+            _carry_out(environment, change, f"{journal.STAGING}/none-{secrets.token_hex(8)}", disk, name)
+            removed += installed[name]
+    return removed
+
+
+def _check_made_for(prepared: Prepared, environment: Environment) -> None:
+    interpreter = environment.interpreter
+    if os.path.normcase(prepared.environment) != os.path.normcase(environment.path):
+        raise EnvironmentMismatch(
+            f"{prepared.name} {prepared.version} was prepared for {prepared.environment}, not for {environment.path}",
+            advice="Scripts and paths are final after prepare: run `interlock prepare` with this --venv.",
+        )
+    if (prepared.implementation, prepared.python) != (interpreter.implementation, interpreter.short):
+        raise EnvironmentMismatch(
+            f"{prepared.name} {prepared.version} was prepared for {prepared.implementation} {prepared.python}, but "
+            f"{environment.path} has {interpreter.implementation} {interpreter.short}",
+            advice="The environment was replaced since: run `interlock prepare` again, or let the build do it.",
+        )
+
+
+def _is_installed(prepared: Prepared, environment: Environment) -> bool:
+    """Tell whether exactly these bytes are installed, and no other distribution of this name."""
+    found = scan(environment.site_packages).get(prepared.normalized, [])
+    if [os.path.normpath(one.directory) for one in found] != [os.path.normpath(environment.absolute(prepared.dist_info))]:
+        return False
+    return all(
+        _digest(environment.absolute(file.path)) == file.sha256
+        and (not file.executable or os.access(environment.absolute(file.path), os.X_OK))
+        for file in reversed(prepared.files)  # RECORD is last, and differs when anything does
+    )
+
+
+def _digest(path: str) -> str:
+    try:
+        with open(path, "rb") as reader:
+            return hashlib.file_digest(reader, "sha256").hexdigest()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return ""
+
+
+@contextlib.contextmanager
+def _staged(prepared: Prepared, path: str, disk: Disk) -> Iterator[str]:
+    """Copy a prepared tree into the environment's staging directory and sync it; yield its path in the environment."""
+    relative = f"{journal.STAGING}/{os.getpid()}-{secrets.token_hex(8)}"
+    root = os.path.join(os.path.realpath(path), *relative.split("/"))
+    try:
+        with span("stage", prepared.normalized):
+            directories = {root}
+            for file in prepared.files:
+                destination = os.path.join(root, *file.path.split("/"))
+                if (parent := os.path.dirname(destination)) not in directories:
+                    disk.make_directory(parent)
+                    while parent not in directories:
+                        directories.add(parent)
+                        parent = os.path.dirname(parent)
+                disk.copy(prepared.path_of(file), destination, executable=file.executable)
+                if _digest(destination) != file.sha256:
+                    raise RecordMismatch(
+                        f"{prepared.path_of(file)} is not what its manifest says",
+                        advice=f"Remove {prepared.directory} and run the build again. Nothing was changed.",
+                    )
+            for directory in sorted(directories, reverse=True):
+                disk.sync_directory(directory)
+            disk.sync_directory(os.path.dirname(root))
+        yield relative
+    finally:
+        # After a commit nothing is left here; the journal, where there still is one, needs what there is.
+        if not os.path.exists(journal.journal_path(os.path.realpath(path))):
+            disk.remove_tree(root)
+
+
+def _require(
+    prepared: Prepared,
+    installed: Mapping[str, Sequence[Installed]],
+    environment: Environment,
+    deferred: set[str],
+    any_version: set[str],
+) -> None:
+    # A requirement on itself (pkg[extra] of pkg) is met by this very commit.
+    deferred = {*deferred, prepared.normalized}
+    problems = unsatisfied(
+        prepared.requires, installed, environment.interpreter, defer=deferred, any_version=any_version
+    )
+    if problems:
+        raise _dependency_missing(f"{prepared.name} {prepared.version}", problems, environment)
+
+
+def _verify(names: Collection[str], environment: Environment, any_version: set[str]) -> None:
+    installed = scan(environment.site_packages)
+    for name in sorted({normalize(name) for name in names}):
+        own = installed.get(name)
+        problems = (
+            unsatisfied(
+                requirements_of(own[0], environment.interpreter),
+                installed,
+                environment.interpreter,
+                any_version=any_version,
+            )
+            if own
+            else unsatisfied([RequirementRecord.named(name)], installed, environment.interpreter)
+        )
+        if problems:
+            raise _dependency_missing(f"{name} (in a dependency cycle)", problems, environment)
+
+
+def _dependency_missing(who: str, problems: Sequence[str], environment: Environment) -> DependencyMissing:
+    listing = "".join(f"\n  {who} needs {problem}" for problem in problems)
+    return DependencyMissing(
+        f"requirements of {who} are not met in {environment.path}:{listing}",
+        advice="A project of the workspace is installed by its <project>__editable_install edge, anything else by "
+        "<environment>__requirements: let this edge depend on it. No index was asked; nothing was changed.",
+    )
+
+
+def _carry_out(environment: Environment, change: Change, staged: str, disk: Disk, subject: str) -> None:
+    with span("commit", subject):
+        entry = journal.Journal(staged, change.operations(staged), change.directories)
+        disk.make_directory(journal.staging_directory(environment.path))
+        journal.write(environment.path, entry, disk=disk)
+        journal.apply(environment.path, entry, disk=disk)
