@@ -61,3 +61,17 @@ def require_tool() -> RequireTool:
         return found
 
     return require
+
+
+@pytest.fixture(params=["bundled", "debian"])
+def ninja(request: pytest.FixtureRequest) -> str:
+    """Return a real Ninja: the one that interlock depends on (1.13), and on Linux Debian's too (1.11)."""
+    if request.param == "bundled":
+        from interlock_ninja.commands.build import ninja_program
+
+        return ninja_program()
+    if sys.platform != "linux":
+        pytest.skip("Debian's Ninja is on Linux")
+    if not Path("/usr/bin/ninja").exists():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("/usr/bin/ninja is missing; .ci/run installs it on Debian")
+    return "/usr/bin/ninja"

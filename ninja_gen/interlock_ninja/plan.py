@@ -1,0 +1,262 @@
+"""The plan: the edges of a workspace's environments as plain data, shared by every writer.
+
+Paths are relative to the out directory, with "/" between the parts, because that is where Ninja and GN run commands.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from interlock_ninja.config import Configuration, EnvironmentConfig
+    from interlock_ninja.graph import EnvironmentGraph, Node
+    from interlock_ninja.project import Project
+
+__all__ = ["Alias", "Edge", "Kind", "Plan", "make_plan", "third_party_file"]
+
+Kind = Literal["venv", "build-env", "requirements", "prepare", "install"]
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """One step: a command of interlock, what it needs, and the stamp that it leaves.
+
+    `target` is the name that people ask for ("" where nobody does); `inputs` make the edge run again when they change,
+    `order_only` must merely be there before it runs. `arguments` exclude --stamp and --depfile, which every edge has.
+    """
+
+    kind: Kind
+    target: str
+    subject: str
+    arguments: tuple[str, ...]
+    stamp: str
+    inputs: tuple[str, ...]
+    order_only: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """A name for several stamps."""
+
+    name: str
+    stamps: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All edges, in an order in which they could run one after the other."""
+
+    edges: tuple[Edge, ...]
+    aliases: tuple[Alias, ...]
+
+
+def make_plan(configuration: Configuration, graphs: Sequence[EnvironmentGraph]) -> Plan:
+    """Lay out the edges of some environments of one workspace."""
+    occurrences = Counter(node.project.normalized for graph in graphs for node in graph.nodes)
+    local = {node.project.normalized: node.project for graph in graphs for node in graph.nodes}
+    edges: dict[str, Edge] = {}
+    aliases: list[Alias] = []
+    shared: dict[str, list[str]] = {}
+    for graph in graphs:
+        layout = _Layout(configuration, graph, occurrences, local)
+        for edge in layout.edges():
+            edges.setdefault(edge.stamp, edge)
+        aliases += layout.aliases()
+        for node in graph.nodes:
+            if occurrences[node.project.normalized] > 1:
+                name = f"{node.project.name}__editable_install"
+                shared.setdefault(name, []).extend(layout.complete(node.project.normalized))
+    aliases += [Alias(name, tuple(stamps)) for name, stamps in shared.items()]
+    return Plan(tuple(edges.values()), tuple(aliases))
+
+
+def third_party_file(environment: EnvironmentConfig) -> str:
+    """Return the path, relative to the out directory, of an environment's collected third-party requirements."""
+    return f"interlock/{environment.name}/requirements.txt"
+
+
+PRIVATE_NAMES_FILE = "interlock/workspace-names.txt"
+
+
+class _Layout:
+    """The edges of one environment."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        graph: EnvironmentGraph,
+        occurrences: Mapping[str, int],
+        local: Mapping[str, Project],
+    ) -> None:
+        self._configuration = configuration
+        self._graph = graph
+        self._environment = graph.environment
+        self._occurrences = occurrences
+        self._local = local
+        self._out = os.path.join(configuration.root, configuration.out)
+        self._base = f"interlock/{graph.environment.name}"
+        self._path = self._relative(graph.environment.path)
+        self._cycle_of = {name: cycle for cycle in graph.cycles for name in cycle}
+
+    def edges(self) -> Iterator[Edge]:
+        yield self._venv()
+        yield self._requirements()
+        for node in self._graph.nodes:
+            build_environment = self._build_environment(node.project)
+            yield build_environment
+            yield self._prepare(node, build_environment)
+            yield self._install(node)
+
+    def aliases(self) -> Iterator[Alias]:
+        for cycle in self._graph.cycles:
+            for name in cycle:
+                node = next(node for node in self._graph.nodes if node.project.normalized == name)
+                yield Alias(self._target(node.project, "editable_install"), self.complete(name))
+        installs = [self._stamp(node.project.normalized, "install") for node in self._graph.nodes]
+        yield Alias(f"{self._environment.name}__all", (*installs, f"{self._base}/requirements.stamp"))
+
+    def complete(self, name: str) -> tuple[str, ...]:
+        """Return the stamps that say that a project is installed and that all of its cycle, if any, is there too."""
+        cycle = self._cycle_of.get(name, (name,))
+        return tuple(dict.fromkeys((self._stamp(name, "install"), self._stamp(cycle[-1], "install"))))
+
+    def _venv(self) -> Edge:
+        arguments = (self._path, "--python", self._graph.interpreter.executable)
+        name = f"{self._environment.name}__venv"
+        interpreter = os.path.realpath(self._graph.interpreter.executable)
+        return Edge("venv", name, self._path, arguments, f"{self._base}/venv.stamp", (interpreter,))
+
+    def _requirements(self) -> Edge:
+        environment = self._environment
+        files = [self._relative(path) for path in environment.requirements]
+        constraints = [self._relative(path) for path in environment.constraints]
+        collected = third_party_file(environment)
+        arguments = ["--venv", self._path, "-r", collected]
+        arguments += [word for path in files for word in ("-r", path)]
+        arguments += [word for path in constraints for word in ("-c", path)]
+        arguments += ["--private", PRIVATE_NAMES_FILE, *self._engine()]
+        return Edge(
+            "requirements",
+            f"{environment.name}__requirements",
+            self._path,
+            tuple(arguments),
+            f"{self._base}/requirements.stamp",
+            (f"{self._base}/venv.stamp", collected, PRIVATE_NAMES_FILE, *files, *constraints),
+        )
+
+    def _build_environment(self, project: Project) -> Edge:
+        third_party, _ = self._split_build_requires(project)
+        arguments = [word for requirement in third_party for word in ("-r", requirement)]
+        arguments += [word for path in self._environment.build_constraints for word in ("--constraint", self._relative(path))]
+        arguments += ["--python", self._graph.interpreter.executable, *self._engine()]
+        key = hashlib.sha256(json.dumps(arguments).encode()).hexdigest()[:16]
+        constraints = tuple(self._relative(path) for path in self._environment.build_constraints)
+        return Edge(
+            "build-env",
+            "",
+            ", ".join(third_party) or "no requirements",
+            tuple(arguments),
+            f"interlock/build-env/{key}.stamp",
+            (os.path.realpath(self._graph.interpreter.executable), *constraints),
+        )
+
+    def _prepare(self, node: Node, build_environment: Edge) -> Edge:
+        project, environment = node.project, self._environment
+        arguments = [self._relative(project.directory), "--venv", self._path, "--output", self._prepared(project)]
+        for key, values in sorted(_settings(environment, project.normalized).items()):
+            arguments += [word for value in values for word in ("-C", f"{key}={value}")]
+        arguments += [word for extra in node.extras for word in ("--extra", extra)]
+        for path in environment.build_constraints:
+            arguments += ["--build-constraint", self._relative(path)]
+        _, inside = self._split_build_requires(project)
+        for name, directory in inside:
+            arguments += ["--local-build-requirement", f"{name}={self._relative(directory)}"]
+        return Edge(
+            "prepare",
+            self._target(project, "editable_prepare"),
+            project.name,
+            (*arguments, *self._engine()),
+            self._stamp(project.normalized, "prepare"),
+            (build_environment.stamp, *(self._relative(path) for path in project.build_files)),
+            # The environment's layout is read, nothing that is installed in it.
+            (f"{self._base}/venv.stamp",),
+        )
+
+    def _install(self, node: Node) -> Edge:
+        project = node.project
+        arguments = [self._prepared(project), "--venv", self._path]
+        arguments += [word for name in node.deferred for word in ("--defer", name)]
+        arguments += [word for name in node.any_version for word in ("--any-version", name)]
+        before = [stamp for name in node.dependencies for stamp in self.complete(name)]
+        cycle = self._cycle_of.get(project.normalized, ())
+        if cycle:
+            position = cycle.index(project.normalized)
+            before += [self._stamp(cycle[position - 1], "install")] if position else []
+            if position == len(cycle) - 1:
+                arguments += [word for name in cycle for word in ("--verify", name)]
+        return Edge(
+            "install",
+            "" if cycle else self._target(project, "editable_install"),
+            project.name,
+            tuple(arguments),
+            self._stamp(project.normalized, "install"),
+            tuple(
+                dict.fromkeys((self._stamp(project.normalized, "prepare"), f"{self._base}/requirements.stamp", *before))
+            ),
+        )
+
+    def _split_build_requires(self, project: Project) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+        """Tell third-party build requirements from those that are projects of the workspace: no index hears of these."""
+        from packaging.requirements import Requirement
+        from packaging.utils import canonicalize_name
+
+        third_party, inside = [], []
+        for line in project.build_requires:
+            name = canonicalize_name(Requirement(line).name)
+            if name in self._local and name != project.normalized:
+                inside.append((name, self._local[name].directory))
+            else:
+                third_party.append(line)
+        return tuple(third_party), tuple(inside)
+
+    def _engine(self) -> tuple[str, ...]:
+        return () if self._configuration.engine == "auto" else ("--engine", self._configuration.engine)
+
+    def _target(self, project: Project, step: str) -> str:
+        if self._occurrences[project.normalized] > 1:
+            return f"{self._environment.name}__{project.name}__{step}"
+        return f"{project.name}__{step}"
+
+    def _stamp(self, name: str, step: str) -> str:
+        return f"{self._base}/projects/{name}/{step}.stamp"
+
+    def _prepared(self, project: Project) -> str:
+        return f"{self._base}/projects/{project.normalized}/prepared"
+
+    def _relative(self, path: str) -> str:
+        """Return a path of the workspace as it is seen from the out directory."""
+        absolute = os.path.join(self._configuration.root, path)
+        try:
+            return os.path.relpath(absolute, self._out).replace(os.sep, "/")
+        except ValueError:  # another drive, on Windows
+            return absolute.replace(os.sep, "/")
+
+
+def _settings(environment: EnvironmentConfig, name: str) -> Mapping[str, Sequence[str]]:
+    merged: dict[str, Sequence[str]] = {}
+    for scope in ("*", name):
+        for key, value in environment.config_settings.get(scope, {}).items():
+            merged[key] = (value,) if isinstance(value, str) else value
+    return merged
+
+
+def stamps_of(edges: Iterable[Edge]) -> list[str]:
+    """Return the stamps of some edges, in their order."""
+    return [edge.stamp for edge in edges]
