@@ -18,7 +18,7 @@ from interlock.changes import Change, changes_to_install, changes_to_remove
 from interlock.distribution import normalize, scan
 from interlock.environment import open_environment
 from interlock.errors import DependencyMissing, EnvironmentMismatch, InterlockError, RecordMismatch
-from interlock.prepared import RequirementRecord
+from interlock.prepared import Requirement
 from interlock.satisfy import requirements_of, unsatisfied
 from interlock.timings import span
 
@@ -212,7 +212,7 @@ def _verify(names: Collection[str], environment: Environment, any_version: set[s
                 any_version=any_version,
             )
             if own
-            else unsatisfied([RequirementRecord.named(name)], installed, environment.interpreter)
+            else unsatisfied([Requirement.named(name)], installed, environment.interpreter)
         )
         if problems:
             raise _dependency_missing(f"{name} (in a dependency cycle)", problems, environment)

@@ -1,0 +1,138 @@
+"""Installed distributions and the files that describe them: RECORD, METADATA.
+
+Standard library only and little of it: every `install` edge loads this module.
+Specification: packaging.python.org "Recording installed projects", "Core metadata", "Name normalization".
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "Installed",
+    "RecordEntry",
+    "format_record",
+    "normalize",
+    "parse_metadata_header",
+    "parse_record",
+    "read_metadata_header",
+    "scan",
+]
+
+SUFFIX = ".dist-info"
+_SEPARATORS = re.compile(r"[-_.]+")
+# What pip and uv leave while they work (`~ore-1.0.dist-info`, `.tmpXYZ`) is no distribution.
+_DIST_INFO = re.compile(r"([A-Za-z0-9].*)-([^-]+)\.dist-info")
+
+
+@dataclass(frozen=True, slots=True)
+class RecordEntry:
+    """One line of a RECORD: a path relative to the directory that holds the dist-info, "/" between the parts.
+
+    `digest` is "sha256=<urlsafe base64 without padding>" or "" (RECORD itself, bytecode); `size` is in bytes.
+    """
+
+    path: str
+    digest: str = ""
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """One installed distribution: an absolute dist-info directory and what its name says."""
+
+    normalized: str
+    version: str
+    directory: str
+
+    @property
+    def name(self) -> str:
+        """The name as METADATA spells it; reads that file."""
+        spelled = read_metadata_header(os.path.join(self.directory, "METADATA")).get("name")
+        return spelled[0] if spelled else self.normalized
+
+
+def normalize(name: str) -> str:
+    """Normalise a distribution's name (PEP 503)."""
+    return _SEPARATORS.sub("-", name).lower()
+
+
+def scan(site_packages: Iterable[str]) -> dict[str, list[Installed]]:
+    """Find what is installed in absolute directories, by the names of dist-info directories alone.
+
+    More than one entry under a name means that a tool left a distribution behind. Directories that do not exist are empty.
+    """
+    found: dict[str, list[Installed]] = {}
+    for directory in site_packages:
+        try:
+            names = os.listdir(directory)
+        except FileNotFoundError:
+            continue
+        for name in sorted(names):
+            if name.endswith(SUFFIX) and (match := _DIST_INFO.fullmatch(name)):
+                # In file names the "-" of a version is written as "_" (1.0-1 and 1.0+local-1 are versions).
+                version = match[2].replace("_", "-")
+                installed = Installed(normalize(match[1]), version, os.path.join(directory, name))
+                found.setdefault(installed.normalized, []).append(installed)
+    return found
+
+
+def parse_record(text: str) -> list[RecordEntry]:
+    """Read a RECORD.
+
+    Raises:
+        ValueError: a line has no path, more than three fields, or a size that is no number.
+    """
+    entries = []
+    for number, row in enumerate(csv.reader(io.StringIO(text, newline="")), 1):
+        if not row:
+            continue
+        path, digest, size, *more = [*row, "", ""]
+        if not path or any(more):
+            raise ValueError(f"line {number} is no entry of a RECORD: {row}")
+        entries.append(RecordEntry(path.replace("\\", "/"), digest, int(size) if size else None))
+    return entries
+
+
+def format_record(entries: Iterable[RecordEntry]) -> str:
+    """Write a RECORD, its lines in the order of `entries`."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows((entry.path, entry.digest, "" if entry.size is None else entry.size) for entry in entries)
+    return text.getvalue()
+
+
+def read_metadata_header(path: str) -> dict[str, list[str]]:
+    """Read the header fields of a METADATA file, by their name in lower case; {} where there is no such file."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as reader:
+            return parse_metadata_header(reader)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+
+
+def parse_metadata_header(lines: Iterable[str]) -> dict[str, list[str]]:
+    """Parse header fields up to the first empty line, the values of each in order; folded lines are joined by newlines."""
+    fields: dict[str, list[str]] = {}
+    values: list[str] | None = None
+    for line in lines:
+        text = line.rstrip("\r\n")
+        if not text.strip():
+            break
+        if text[0] in " \t":
+            if values:
+                values[-1] += "\n" + text.strip()
+            continue
+        name, colon, value = text.partition(":")
+        values = fields.setdefault(name.strip().lower(), []) if colon else None
+        if values is not None:
+            values.append(value.strip())
+    return fields

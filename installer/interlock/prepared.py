@@ -1,0 +1,152 @@
+"""A prepared distribution: a directory with the final bytes of everything that a commit will put into an environment.
+
+    <directory>/manifest.json       what is there, for which environment, and what it requires
+    <directory>/tree/<path>         the files; paths are relative to the environment
+
+`interlock.prepare` writes it, `interlock install` reads it; this module is what both need and is cheap to load.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from interlock.distribution import normalize
+from interlock.errors import InterlockError, UnsafePath
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["File", "Prepared", "Requirement", "load_prepared", "manifest_text", "seal"]
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+TREE = "tree"
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file: its path relative to the environment ("/" between the parts), SHA-256 (hex) and size (bytes)."""
+
+    path: str
+    sha256: str
+    size: int
+    executable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """A requirement that holds for the environment's interpreter: no marker any more.
+
+    `name` is normalised; `specifier` and `url` are "" where the requirement has none.
+    """
+
+    requirement: str
+    name: str
+    specifier: str
+    extras: tuple[str, ...]
+    url: str
+
+    @classmethod
+    def named(cls, name: str) -> Requirement:
+        """Return the requirement for any version of a distribution."""
+        return cls(name, normalize(name), "", (), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The manifest of a prepared distribution.
+
+    `directory`, `source` and `environment` are absolute; `dist_info` is relative to the environment; RECORD is the last of
+    `files`. `digest` is the SHA-256 (hex) of all of it but `directory`: equal content, equal digest, wherever and whenever.
+    """
+
+    directory: str
+    name: str
+    normalized: str
+    version: str
+    source: str
+    dist_info: str
+    environment: str
+    python: str
+    implementation: str
+    files: tuple[File, ...]
+    requires: tuple[Requirement, ...]
+    requires_python: str
+    digest: str = ""
+
+    def path_of(self, file: File) -> str:
+        """Return the absolute path of a file's final bytes."""
+        return os.path.join(self.directory, TREE, *file.path.split("/"))
+
+
+def seal(prepared: Prepared) -> Prepared:
+    """Return the same with the digest of its content."""
+    return replace(prepared, digest=_digest(_content(prepared)))
+
+
+def manifest_text(prepared: Prepared) -> bytes:
+    """Return the content of manifest.json."""
+    return json.dumps({**_content(prepared), "digest": prepared.digest}, indent=1, sort_keys=True).encode() + b"\n"
+
+
+def load_prepared(directory: str) -> Prepared:
+    """Read what `interlock prepare` left in a directory.
+
+    Raises:
+        InterlockError: nothing prepared there, or written by another version of interlock, or edited since.
+        UnsafePath: a file would land outside of the environment.
+    """
+    directory = os.path.abspath(directory)
+    path = os.path.join(directory, MANIFEST)
+    try:
+        with open(path, "rb") as reader:
+            data = json.loads(reader.read())
+        digest = data.pop("digest")
+        prepared = _from_json(directory, data, digest)
+    except (FileNotFoundError, NotADirectoryError):
+        raise InterlockError(
+            f"nothing is prepared in {directory}",
+            advice="`interlock prepare DIR --output` makes it; in a build, the <project>__editable_prepare edge comes first.",
+        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InterlockError(
+            f"{path} is not a manifest that this version of interlock reads",
+            advice=f"Remove {directory}, prepare it again.",
+        ) from error
+    if _digest(data) != digest:
+        raise InterlockError(f"{path} was edited since it was written", advice=f"Remove {directory}, prepare it again.")
+    for file in prepared.files:
+        if (
+            file.path.startswith("/")
+            or ".." in file.path.split("/")
+            or "\\" in file.path
+            or ":" in file.path.split("/")[0]
+        ):
+            raise UnsafePath(
+                f"{path} names a file outside of the environment: {file.path}",
+                advice=f"Remove {directory}, prepare it again.",
+            )
+    return prepared
+
+
+def _content(prepared: Prepared) -> dict[str, Any]:
+    data = asdict(prepared)
+    del data["directory"], data["digest"]
+    return {"schema": SCHEMA, **data}
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _from_json(directory: str, data: Mapping[str, Any], digest: str) -> Prepared:
+    fields = dict(data)
+    if fields.pop("schema") != SCHEMA:
+        raise ValueError("another schema")
+    fields["files"] = tuple(File(**file) for file in fields["files"])
+    fields["requires"] = tuple(Requirement(**{**one, "extras": tuple(one["extras"])}) for one in fields["requires"])
+    return Prepared(directory=directory, digest=digest, **fields)
