@@ -15,7 +15,15 @@ from interlock.interpreter import Interpreter, Layout, query
 if TYPE_CHECKING:
     from interlock.durable import Disk
 
-__all__ = ["Environment", "is_environment", "open_environment", "python_path", "record_identity", "state_directory"]
+__all__ = [
+    "Environment",
+    "is_environment",
+    "open_environment",
+    "python_path",
+    "record_identity",
+    "record_identity_of_new",
+    "state_directory",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +88,9 @@ def open_environment(path: str) -> Environment:
             advice=f"Create it with `interlock venv {path}`; in a build, the <environment>__venv edge comes first.",
         )
     noted = _noted(path)
-    if noted is not None and noted.get("witness") == _witness(path):
-        return Environment(path, noted["identity"], Interpreter.from_json(noted["interpreter"]))
-    identity = noted["identity"] if noted is not None and noted.get("path") == path else ""
-    return Environment(path, identity, query(python_path(path)))
+    if noted is not None and noted.witness == _witness(path):
+        return Environment(path, noted.identity, noted.interpreter)
+    return Environment(path, noted.identity if noted else "", query(python_path(path)))
 
 
 def record_identity(path: str, *, new: bool, disk: Disk) -> Environment:
@@ -93,16 +100,18 @@ def record_identity(path: str, *, new: bool, disk: Disk) -> Environment:
     """
     environment = open_environment(path)
     identity = secrets.token_hex(16) if new or not environment.identity else environment.identity
-    note = {
-        "schema": 1,
-        "identity": identity,
-        "path": environment.path,
-        "interpreter": environment.interpreter.as_json(),
-        "witness": _witness(environment.path),
-    }
-    data = json.dumps(note, indent=1, sort_keys=True).encode() + b"\n"
-    disk.publish_if_changed(identity_file(environment.path), data)
-    return Environment(environment.path, identity, environment.interpreter)
+    environment = Environment(environment.path, identity, environment.interpreter)
+    disk.publish_if_changed(identity_file(environment.path), _note(environment, environment.path))
+    return environment
+
+
+def record_identity_of_new(
+    built: str, final: str, interpreter: Interpreter, *, disk: Disk, mtime_ns: int | None = None
+) -> Environment:
+    """Note a fresh identity in an environment that is still to be renamed from `built` to `final`."""
+    environment = Environment(final, secrets.token_hex(16), interpreter)
+    disk.publish_if_changed(identity_file(built), _note(environment, built), mtime_ns=mtime_ns)
+    return environment
 
 
 def identity_file(environment: str) -> str:
@@ -110,25 +119,51 @@ def identity_file(environment: str) -> str:
     return os.path.join(state_directory(environment), "environment.json")
 
 
-def _noted(path: str) -> dict[str, Any] | None:
+@dataclass(frozen=True, slots=True)
+class _Note:
+    identity: str
+    interpreter: Interpreter
+    witness: list[Any]
+
+
+def _note(environment: Environment, directory: str) -> bytes:
+    note = {
+        "schema": 1,
+        "identity": environment.identity,
+        "path": environment.path,
+        "interpreter": environment.interpreter.as_json(),
+        "witness": _witness(environment.path, directory),
+    }
+    return json.dumps(note, indent=1, sort_keys=True).encode() + b"\n"
+
+
+def _noted(path: str) -> _Note | None:
+    """Read the note in an environment; None where there is none, or that of another path: a copy is another environment."""
     try:
         with open(identity_file(path), "rb") as reader:
             noted = json.loads(reader.read())
-    except (OSError, ValueError):
+        if noted["schema"] != 1 or noted["path"] != path:
+            return None
+        return _Note(str(noted["identity"]), Interpreter.from_json(noted["interpreter"]), list(noted["witness"]))
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    return noted if isinstance(noted, dict) and noted.get("schema") == 1 and noted.get("path") == path else None
 
 
-def _witness(path: str) -> list[Any]:
-    """Return what changes when the environment is made anew or its base interpreter is another."""
+def _witness(path: str, directory: str = "") -> list[Any]:
+    """Return what changes when the environment at a path is made anew or its base interpreter is another.
+
+    `directory` is where it is at present, if that is not its path yet.
+    """
+    directory = directory or path
     witness: list[Any] = []
-    for name in (os.path.join(path, "pyvenv.cfg"), os.path.realpath(python_path(path))):
+    for name in (os.path.join(directory, "pyvenv.cfg"), os.path.realpath(python_path(directory))):
+        final = os.path.join(path, os.path.relpath(name, directory)) if name.startswith(directory + os.sep) else name
         try:
             status = os.stat(name)
         except OSError:
-            witness.append([name, None])
+            witness.append([final, None])
         else:
-            witness.append([name, status.st_mtime_ns, status.st_size])
+            witness.append([final, status.st_mtime_ns, status.st_size])
     return witness
 
 

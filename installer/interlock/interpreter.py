@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from interlock.durable import Disk
 
-__all__ = ["Interpreter", "Layout", "find_interpreter", "query"]
+__all__ = ["Interpreter", "Layout", "find_interpreter", "query", "satisfies"]
 
 # Runs in the interpreter in question: Python 3.8 syntax, standard library only.
 _QUESTIONS = """
@@ -125,7 +125,7 @@ def find_interpreter(spec: str | None = None, *, root: str = "", disk: Disk | No
     """
     if not spec:
         return _facts(getattr(sys, "_base_executable", None) or sys.executable, disk)
-    if os.sep in spec or "/" in spec or spec.endswith(".exe"):
+    if _is_path(spec):
         return _facts(os.path.join(root, os.path.expanduser(spec)), disk)
     wanted = _specifier(spec)
     looked_at = []
@@ -141,6 +141,24 @@ def find_interpreter(spec: str | None = None, *, root: str = "", disk: Disk | No
         f"no Python {spec} found; looked at: {'; '.join(looked_at) or 'nothing that runs'}",
         advice="Install one, put it on PATH, or give its path with --python (in the configuration: `python`).",
     )
+
+
+def satisfies(interpreter: Interpreter, spec: str | None, *, root: str = "", disk: Disk | None = None) -> bool:
+    """Tell whether an interpreter is one that a spec asks for: any, a version, a specifier, or the very one at a path.
+
+    Raises:
+        InterpreterNotFound: the spec is neither, or a path at which no interpreter works.
+    """
+    if not spec:
+        return True
+    if _is_path(spec):
+        asked = find_interpreter(spec, root=root, disk=disk)
+        return os.path.realpath(asked.executable) == os.path.realpath(interpreter.executable)
+    return bool(_specifier(spec).contains(interpreter.markers["python_full_version"], prereleases=True))
+
+
+def _is_path(spec: str) -> bool:
+    return os.sep in spec or "/" in spec or spec.endswith(".exe")
 
 
 def _specifier(spec: str) -> Any:
