@@ -87,7 +87,9 @@ def commit(
             _check_made_for(prepared, environment)
             installed = scan(environment.site_packages)
             _require(prepared, installed, environment, deferred, lenient)
-            change = None if _is_installed(prepared, environment) else changes_to_install(prepared, installed, environment)
+            change = (
+                None if _is_installed(prepared, environment) else changes_to_install(prepared, installed, environment)
+            )
             if change is not None:
                 # It was there before the lock was had and is not now: somebody removed it meanwhile.
                 staged = staged or stack.enter_context(_staged(prepared, path, disk))
@@ -136,7 +138,9 @@ def _check_made_for(prepared: Prepared, environment: Environment) -> None:
 def _is_installed(prepared: Prepared, environment: Environment) -> bool:
     """Tell whether exactly these bytes are installed, and no other distribution of this name."""
     found = scan(environment.site_packages).get(prepared.normalized, [])
-    if [os.path.normpath(one.directory) for one in found] != [os.path.normpath(environment.absolute(prepared.dist_info))]:
+    if [os.path.normpath(one.directory) for one in found] != [
+        os.path.normpath(environment.absolute(prepared.dist_info))
+    ]:
         return False
     return all(
         _digest(environment.absolute(file.path)) == file.sha256

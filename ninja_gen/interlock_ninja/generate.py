@@ -65,7 +65,7 @@ def generate(
     started_ns = time.time_ns()
     workspace = read_workspace(root, start=os.getcwd(), strict=strict, disk=disk, progress=progress)
     configuration = workspace.configuration
-    graphs = tuple(environment_graph(workspace, environment) for environment in configuration.environments)
+    graphs = tuple(environment_graph(workspace, environment, disk=disk) for environment in configuration.environments)
     plan = make_plan(configuration, graphs)
     out = os.path.join(configuration.root, configuration.out)
     text = ninja_text(plan, command=_command(), regenerate=_again(configuration.root, out, strict=strict))

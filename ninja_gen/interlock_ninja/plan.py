@@ -154,7 +154,9 @@ class _Layout:
     def _build_environment(self, project: Project) -> Edge:
         third_party, _ = self._split_build_requires(project)
         arguments = [word for requirement in third_party for word in ("-r", requirement)]
-        arguments += [word for path in self._environment.build_constraints for word in ("--constraint", self._relative(path))]
+        arguments += [
+            word for path in self._environment.build_constraints for word in ("--constraint", self._relative(path))
+        ]
         arguments += ["--python", self._graph.interpreter.executable, *self._engine()]
         key = hashlib.sha256(json.dumps(arguments).encode()).hexdigest()[:16]
         constraints = tuple(self._relative(path) for path in self._environment.build_constraints)

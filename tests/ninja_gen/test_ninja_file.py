@@ -18,9 +18,25 @@ from interlock_ninja.plan import Alias, Edge, Plan
 
 PLAN = Plan(
     (
-        Edge("venv", "venv__venv", "../.venv", ("../.venv", "--python", "/usr/bin/python3"), "i/venv.stamp", ("/usr/bin/python3",)),
-        Edge("install", "core__editable_install", "core", ("i/core", "--venv", "../.venv"), "i/core.stamp", ("i/venv.stamp",)),
-        Edge("prepare", "", "odd", ("../a b$c:d'e",), "i/odd.stamp", ("../a b$c:d'e/pyproject.toml",), ("i/venv.stamp",)),
+        Edge(
+            "venv",
+            "venv__venv",
+            "../.venv",
+            ("../.venv", "--python", "/usr/bin/python3"),
+            "i/venv.stamp",
+            ("/usr/bin/python3",),
+        ),
+        Edge(
+            "install",
+            "core__editable_install",
+            "core",
+            ("i/core", "--venv", "../.venv"),
+            "i/core.stamp",
+            ("i/venv.stamp",),
+        ),
+        Edge(
+            "prepare", "", "odd", ("../a b$c:d'e",), "i/odd.stamp", ("../a b$c:d'e/pyproject.toml",), ("i/venv.stamp",)
+        ),
     ),
     (Alias("both", ("i/core.stamp", "i/odd.stamp")),),
 )
@@ -72,14 +88,18 @@ def test_a_line_break_is_refused() -> None:
         escape_path("a\nb")
 
 
-@given(st.lists(st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\n\r\0"), min_size=1), max_size=4))
+@given(
+    st.lists(st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\n\r\0"), min_size=1), max_size=4)
+)
 def test_a_shell_gives_back_the_words(words: list[str]) -> None:
     assert shlex.split(quote(words, "linux")) == words
     assert escape_value(quote(words, "linux")).replace("$$", "$") == quote(words, "linux")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="file names that Windows does not allow")
-@pytest.mark.parametrize("name", ["a b", "a$b", "a:b", "it's", 'say "x"', "naïve-ü", "a#b", "a|b", "a&b;c", "$in", "a\\b", "(x)"])
+@pytest.mark.parametrize(
+    "name", ["a b", "a$b", "a:b", "it's", 'say "x"', "naïve-ü", "a#b", "a|b", "a&b;c", "$in", "a\\b", "(x)"]
+)
 def test_real_ninja_hands_odd_names_through(name: str, tmp_path: Path, ninja: str) -> None:
     """The command sees the exact words, the input is found, and the second run has no work."""
     (tmp_path / name).write_text("")
@@ -91,7 +111,9 @@ def test_real_ninja_hands_odd_names_through(name: str, tmp_path: Path, ninja: st
     )
     plan = Plan((Edge("prepare", "it", name, (name,), "it.stamp", (name,)),), ())
     text = ninja_text(plan, command=[sys.executable, "edge.py"], regenerate=[])
-    (tmp_path / "build.ninja").write_text(text.replace("build build.ninja: regenerate", "build other: regenerate"), encoding="utf-8")
+    (tmp_path / "build.ninja").write_text(
+        text.replace("build build.ninja: regenerate", "build other: regenerate"), encoding="utf-8"
+    )
     environ = {**os.environ, "LC_ALL": "C.UTF-8"}
     first = subprocess.run([ninja, "-C", tmp_path, "it"], capture_output=True, text=True, env=environ)
     assert first.returncode == 0, first.stdout + first.stderr

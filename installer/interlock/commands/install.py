@@ -34,10 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_check_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments that say which requirements are checked when."""
-    again = {"action": "append", "default": [], "metavar": "NAME"}
-    parser.add_argument("--defer", help="a requirement in the same dependency cycle, checked later", **again)
-    parser.add_argument("--verify", help="a member of the cycle that is complete now: check its requirements", **again)
-    parser.add_argument("--any-version", help="a requirement whose version is not checked", **again)
+    for name, text in (
+        ("--defer", "a requirement in the same dependency cycle, checked later"),
+        ("--verify", "a member of the cycle that is complete now: check its requirements"),
+        ("--any-version", "a requirement whose version is not checked"),
+    ):
+        parser.add_argument(name, action="append", default=[], metavar="NAME", help=text)
 
 
 def run(arguments: argparse.Namespace) -> int:

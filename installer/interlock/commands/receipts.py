@@ -1,0 +1,49 @@
+"""What the edges have in common: --stamp and --depfile, and the line that is printed where neither is asked for."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from interlock.durable import Disk
+from interlock.stamp import relative_path, write_depfile, write_stamp
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["Run", "add_receipt_arguments"]
+
+
+def add_receipt_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare --stamp and --depfile."""
+    parser.add_argument("--stamp", metavar="FILE", help="write a receipt, if what it says has changed")
+    parser.add_argument("--depfile", metavar="FILE", help="write a depfile (Make syntax) of all files that were read")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of an edge: the disk it works on, and the moment it started by that disk's clock (nanoseconds)."""
+
+    arguments: argparse.Namespace
+    disk: Disk
+    started_ns: int
+
+    @classmethod
+    def start(cls, arguments: argparse.Namespace, directory: str) -> Run:
+        """Sample the clock before anything is read; `directory` is on the file system in question if there is no stamp."""
+        disk = Disk(arguments.durability)
+        where = os.path.dirname(arguments.stamp) if arguments.stamp else directory
+        return cls(arguments, disk, disk.clock_ns(where or "."))
+
+    def finish(self, receipt: Mapping[str, Any], inputs: Iterable[str], line: str) -> None:
+        """Leave the depfile and then the stamp; print the line where there is no stamp."""
+        arguments = self.arguments
+        if arguments.depfile:
+            target = arguments.stamp or arguments.depfile.removesuffix(".d")
+            write_depfile(arguments.depfile, target, [relative_path(path) for path in inputs], disk=self.disk)
+        if arguments.stamp:
+            write_stamp(arguments.stamp, receipt, started_ns=self.started_ns, disk=self.disk)
+        else:
+            print(line)
