@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from interlock.durable import Disk
 
-__all__ = ["escape_make", "read_stamp", "write_depfile", "write_stamp"]
+__all__ = ["escape_make", "read_stamp", "relative_path", "write_depfile", "write_stamp"]
 
 
 def write_stamp(path: str, receipt: Mapping[str, Any], *, started_ns: int, disk: Disk) -> bool:
@@ -55,6 +55,14 @@ def escape_make(path: str) -> str:
         else:
             escaped.append(character)
     return "".join(escaped)
+
+
+def relative_path(path: str) -> str:
+    """Spell a path as Ninja files do: relative to the current directory where that is possible, "/" between the parts."""
+    try:
+        return os.path.relpath(path).replace(os.sep, "/")
+    except ValueError:  # another drive, on Windows
+        return path.replace(os.sep, "/")
 
 
 def write_depfile(path: str, target: str, inputs: Iterable[str], *, disk: Disk) -> None:

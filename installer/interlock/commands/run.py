@@ -1,0 +1,97 @@
+"""Run a command in an environment, as if it were activated; its exit code is this command's.
+
+A command that is a plain name is looked for among the environment's own scripts first, then on PATH. With --locked, nothing
+can change the environment while the command runs (and it must not try to: it would wait for itself).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+from interlock.environment import open_environment
+from interlock.errors import UsageError
+from interlock.inventory import reading
+
+if TYPE_CHECKING:
+    from interlock.environment import Environment
+
+COMMON = True
+NOT_FOUND = 127
+NOT_EXECUTABLE = 126
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `interlock run`."""
+    parser.usage = "interlock run --venv PATH [--locked] [--lock-timeout SECONDS] -- COMMAND [ARGUMENT ...]"
+    parser.add_argument("--venv", required=True, metavar="PATH", help="the environment")
+    parser.add_argument("--locked", action="store_true", help="hold the environment's lock, shared, while it runs")
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND [ARGUMENT ...]", help="what to run")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Become the command, or wait for it where that cannot be."""
+    command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
+    if not command:
+        raise UsageError("no command to run", advice="interlock run --venv PATH -- COMMAND [ARGUMENT ...]")
+    if arguments.locked:
+        with reading(arguments.venv, timeout=arguments.lock_timeout) as environment:
+            return _start(environment, command, wait=True)
+    return _start(open_environment(arguments.venv), command, wait=sys.platform == "win32")
+
+
+def activated(environment: Environment, inherited: dict[str, str]) -> dict[str, str]:
+    """Return the variables that a process in an activated environment has."""
+    scripts = environment.absolute(environment.layout.scripts)
+    path = inherited.get("PATH", "")
+    variables = {**inherited, "VIRTUAL_ENV": environment.path, "PATH": scripts + (os.pathsep + path if path else "")}
+    for name in ("PYTHONHOME", "VIRTUAL_ENV_PROMPT"):
+        variables.pop(name, None)
+    return variables
+
+
+def _start(environment: Environment, command: list[str], *, wait: bool) -> int:
+    variables = activated(environment, dict(os.environ))
+    program = _program(command[0], variables["PATH"], environment)
+    if program is None:
+        sys.stderr.write(
+            f"interlock: error: {command[0]}: no such command in {environment.path}, nor on PATH\n"
+            f"  `interlock list --venv {environment.path}` shows what is installed there.\n"
+        )
+        return NOT_FOUND
+    sys.stdout.flush()
+    sys.stderr.flush()
+    words = [program, *command[1:]]
+    try:
+        if wait:
+            return _wait(words, variables)
+        os.execve(program, words, variables)  # noqa: S606 - to become the command is what `run` is for
+    except OSError as error:
+        sys.stderr.write(f"interlock: error: cannot run {program}: {error.strerror}\n")
+        return NOT_EXECUTABLE
+
+
+def _program(name: str, path: str, environment: Environment) -> str | None:
+    """Find what a command names: among the scripts, then on PATH; a path is taken as it is."""
+    if os.path.dirname(name):
+        return name if os.path.isfile(name) else shutil.which(name)
+    # Not by PATH alone: an environment whose path has the separator of PATH in it works too.
+    own = os.path.join(environment.absolute(environment.layout.scripts), name)
+    return shutil.which(own, path=os.path.dirname(own)) or shutil.which(name, path=path)
+
+
+def _wait(command: list[str], variables: dict[str, str]) -> int:
+    import signal
+    import subprocess
+
+    with subprocess.Popen(command, env=variables) as child:
+        # The terminal sends its interrupt to the child too: it decides what to do, and we report what it says.
+        previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            code = child.wait()
+        finally:
+            signal.signal(signal.SIGINT, previous)
+    return 128 - code if code < 0 else code
