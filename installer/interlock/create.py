@@ -60,13 +60,16 @@ def create_environment(
     """
     path = os.path.realpath(path)
     # An environment appears by one rename: one that is there is whole, and keeping it needs no lock.
-    if (kept := _kept(path, python, disk, seed=seed)) is not None and kept.identity:
+    kept = _kept(path, python, disk)
+    if kept is not None and kept.identity and (not seed or _has_pip(kept)):
         return kept, "kept"
+    if kept is None:
+        _check_replaceable(path)  # before a lock file is left beside what is no environment
     disk.make_directory(os.path.dirname(path))
     with hold(environment_lock_path(path), Rank.ENVIRONMENT, what=f"environment {path}", timeout=lock_timeout):
         _recover(path, disk)
         outcome: Outcome = "kept"
-        if _kept(path, python, disk, seed=False) is not None:
+        if _kept(path, python, disk) is not None:
             environment = record_identity(path, new=False, disk=disk)
         else:
             _check_replaceable(path)
@@ -130,16 +133,14 @@ def _no_venv(interpreter: Interpreter, detail: str) -> InterpreterNotFound:
     )
 
 
-def _kept(path: str, python: str | None, disk: Disk, *, seed: bool) -> Environment | None:
-    """Return the environment at a path if it works and answers the spec (and has pip, with `seed`)."""
+def _kept(path: str, python: str | None, disk: Disk) -> Environment | None:
+    """Return the environment at a path if it works and answers the spec."""
     try:
         environment = open_environment(path)
         whole = _is_made_by(path, environment.interpreter)
     except (NotAnEnvironment, InterpreterNotFound, FileNotFoundError):
         return None
-    if not whole or not satisfies(environment.interpreter, python, disk=disk):
-        return None
-    return None if seed and not _has_pip(environment) else environment
+    return environment if whole and satisfies(environment.interpreter, python, disk=disk) else None
 
 
 def _is_made_by(path: str, interpreter: Interpreter) -> bool:
@@ -158,11 +159,14 @@ def _check_replaceable(path: str) -> None:
             f"cannot create an environment at {path}: it is a mount point, and an environment is renamed into its place",
             advice=f"Use a directory below it: {os.path.join(path, 'venv')}",
         )
-    if not os.path.lexists(path):
+    # One look at the directory: another process may be putting an environment there at this moment.
+    try:
+        names = sorted(os.listdir(path))
+    except FileNotFoundError:
         return
-    if not os.path.isdir(path):
-        raise NotAnEnvironment(f"cannot create an environment at {path}: it is a file", advice=advice)
-    if not os.path.isfile(os.path.join(path, "pyvenv.cfg")) and (names := sorted(os.listdir(path))):
+    except NotADirectoryError:
+        raise NotAnEnvironment(f"cannot create an environment at {path}: it is a file", advice=advice) from None
+    if names and "pyvenv.cfg" not in names:
         shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
         raise NotAnEnvironment(
             f"cannot create an environment at {path}: it is a directory without pyvenv.cfg that is not empty ({shown})",

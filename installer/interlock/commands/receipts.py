@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -46,4 +47,4 @@ class Run:
         if arguments.stamp:
             write_stamp(arguments.stamp, receipt, started_ns=self.started_ns, disk=self.disk)
         else:
-            print(line)
+            sys.stdout.write(line + "\n")  # one write: many edges share a terminal
