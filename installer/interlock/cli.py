@@ -25,11 +25,17 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = {
     "build": ("interlock_ninja.commands.build", "generate what is out of date, then build with Ninja"),
     "gen": ("interlock_ninja.commands.gen", "write build.ninja for the workspace"),
-    "projects": ("interlock_ninja.commands.projects", "show the projects of the workspace, and what was skipped and why"),
+    "projects": (
+        "interlock_ninja.commands.projects",
+        "show the projects of the workspace, and what was skipped and why",
+    ),
     "venv": ("interlock.commands.venv", "create an environment, or keep it, or replace it"),
     "build-env": ("interlock.commands.build_env", "create the cached build environment of a set of build requirements"),
     "requirements": ("interlock.commands.requirements", "install third-party requirements into an environment"),
-    "prepare": ("interlock.commands.prepare", "run a project's build backend for an editable install, outside any lock"),
+    "prepare": (
+        "interlock.commands.prepare",
+        "run a project's build backend for an editable install, outside any lock",
+    ),
     "install": ("interlock.commands.install", "commit a prepared project to an environment, whole or not at all"),
     "editable": ("interlock.commands.editable", "prepare and install in one"),
     "uninstall": ("interlock.commands.uninstall", "remove distributions from an environment"),

@@ -1,0 +1,44 @@
+"""Running the real command in a real process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+VERIFIER = ROOT / "tests" / "verifier.py"
+SCRIPTS = "Scripts" if os.name == "nt" else "bin"
+SUFFIX = ".exe" if os.name == "nt" else ""
+
+
+def interlock(*words: str | Path, cwd: Path | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run `interlock` and return what it did, whatever that was."""
+    command = [sys.executable, "-P", "-m", "interlock", *map(str, words)]
+    merged = {**os.environ, **environ}
+    return subprocess.run(command, cwd=cwd, env=merged, capture_output=True, text=True, encoding="utf-8", check=False)
+
+
+def succeed(*words: str | Path, cwd: Path | None = None, **environ: str) -> str:
+    """Run `interlock`, insist on exit code 0, and return its standard output."""
+    result = interlock(*words, cwd=cwd, **environ)
+    assert result.returncode == 0, f"interlock {' '.join(map(str, words))}\n{result.stdout}\n{result.stderr}"
+    return result.stdout
+
+
+def python_of(environment: Path) -> str:
+    """Return the python of an environment."""
+    return str(environment / SCRIPTS / f"python{SUFFIX}")
+
+
+def script_of(environment: Path, name: str) -> str:
+    """Return a console script of an environment."""
+    return str(environment / SCRIPTS / f"{name}{SUFFIX}")
+
+
+def verify(environment: Path, modules: list[str]) -> None:
+    """Have the independent verifier look at an environment, with these modules imported."""
+    command = [python_of(environment), "-I", str(VERIFIER), *modules]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
