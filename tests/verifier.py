@@ -22,9 +22,8 @@ def record_problems(site_packages: str) -> list[str]:
         if not entry.endswith(".dist-info"):
             continue
         record = os.path.join(site_packages, entry, "RECORD")
-        for needed in ("METADATA", "RECORD", "INSTALLER"):
-            if not os.path.isfile(os.path.join(site_packages, entry, needed)):
-                problems.append(f"{entry}: no {needed}")
+        needed = ("METADATA", "RECORD", "INSTALLER")
+        problems += [f"{entry}: no {name}" for name in needed if not os.path.isfile(os.path.join(site_packages, entry, name))]
         if not os.path.isfile(record):
             continue
         with open(record, encoding="utf-8", newline="") as reader:

@@ -45,7 +45,7 @@ def test_an_install_edge_loads_only_what_it_needs(tmp_path: Path) -> None:
     code_, loaded = json.loads(result.stdout)
     assert code_ == 0
     assert (tmp_path / "stamp").exists()
-    roots = {name for name in loaded} | {name.split(".")[0] for name in loaded}
+    roots = set(loaded) | {name.split(".")[0] for name in loaded}
     allowed_because_of = {"inspect"}  # of dataclasses
     assert sorted((roots & FORBIDDEN) - allowed_because_of) == []
     assert {name for name in loaded if name.split(".")[0].startswith("interlock")} == OWN

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from interlock_runner import interlock, script_of, succeed, verify
 from monorepos import SHAPES, ProjectFacts, materialise
 
