@@ -15,11 +15,11 @@ import time
 from pathlib import Path
 
 import pytest
-from interlock_runner import SCRIPTS, succeed, verify
-from monorepos import materialise
 
 from interlock.access import changing
 from interlock.durable import Disk
+from interlock_runner import SCRIPTS, succeed, verify
+from monorepos import materialise
 
 ROUNDS = int(os.environ.get("INTERLOCK_TEST_ROUNDS", "6"))
 

@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from index_server import serve
 from interlock_runner import succeed, verify
 
