@@ -20,8 +20,12 @@ __all__ = ["changing"]
 
 
 @contextlib.contextmanager
-def changing(path: str, *, disk: Disk, timeout: float | None = None, subject: str = "") -> Iterator[Environment]:
+def changing(
+    path: str, *, disk: Disk, timeout: float | None = None, subject: str = "", uv_lock: bool = True
+) -> Iterator[Environment]:
     """Hold an environment for a change: locked against interlock and uv, recovered, with an identity.
+
+    `uv_lock` is False where a uv is about to work in the environment: it takes its lock itself.
 
     The environment is opened again under the lock, because it may have been deleted or replaced during the wait.
 
@@ -33,7 +37,7 @@ def changing(path: str, *, disk: Disk, timeout: float | None = None, subject: st
         what = f"environment {path}"
         with span("lock wait", subject):
             stack.enter_context(hold(environment_lock_path(path), Rank.ENVIRONMENT, what=what, timeout=timeout))
-            if is_environment(path):
+            if uv_lock and is_environment(path):
                 stack.enter_context(hold(uv_lock_path(path), Rank.UV, what=f"{what} (uv's lock)", timeout=timeout))
         with span("lock held", subject):
             environment = open_environment(path)

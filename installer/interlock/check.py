@@ -1,0 +1,191 @@
+"""Verify an environment: what its RECORDs say against the disk, dependencies, duplicates, left-overs, stamps."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from interlock.distribution import normalize, parse_record, read_metadata_header, scan
+from interlock.inventory import reading
+from interlock.journal import journal_path
+from interlock.satisfy import requirements_of, unsatisfied
+from interlock.stamp import read_stamp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from interlock.distribution import Installed, RecordEntry
+    from interlock.environment import Environment
+
+__all__ = ["Kind", "Problem", "Report", "check_environment"]
+
+Kind = Literal["record", "missing", "changed", "outside", "duplicate", "metadata", "dependency", "journal", "stamp"]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is not as it should be.
+
+    `subject` is a distribution ("core 1.0"), a stamp's path, or the environment's path; `path` is the file in question,
+    absolute, or "".
+    """
+
+    kind: Kind
+    subject: str
+    detail: str
+    path: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.detail}"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was looked at in an environment, and what is wrong with it."""
+
+    environment: str
+    identity: str
+    distributions: int
+    files: int
+    problems: tuple[Problem, ...]
+
+
+def check_environment(path: str, *, stamps: str | None = None, timeout: float | None = None) -> Report:
+    """Verify the environment at a path, under its shared lock; with `stamps`, the stamps below that directory too.
+
+    Raises:
+        NotAnEnvironment, LockTimeout, LockUnavailable: it could not be read.
+    """
+    with reading(path, timeout=timeout) as environment:
+        installed = scan(environment.site_packages)
+        found = [one for name in sorted(installed) for one in installed[name]]
+        problems = [*_journals(environment), *_duplicates(installed)]
+        files = 0
+        for distribution in found:
+            entries, record_problems = _record(distribution)
+            files += len(entries)
+            problems += [*record_problems, *_files(distribution, entries, environment)]
+            problems += _metadata(distribution, installed, environment)
+        problems += _stamps(stamps, installed, environment) if stamps else ()
+        return Report(environment.path, environment.identity, len(found), files, tuple(problems))
+
+
+def _journals(environment: Environment) -> Iterator[Problem]:
+    path = journal_path(environment.path)
+    if os.path.lexists(path):
+        detail = "a commit was interrupted; the next command that changes the environment finishes it"
+        yield Problem("journal", environment.path, detail, path)
+    damaged = os.path.join(os.path.dirname(path), "journal.damaged.json")
+    if os.path.lexists(damaged):
+        detail = f"a commit was interrupted and could not be finished; build again, then remove {damaged}"
+        yield Problem("journal", environment.path, detail, damaged)
+
+
+def _duplicates(installed: Mapping[str, Sequence[Installed]]) -> Iterator[Problem]:
+    for name, found in sorted(installed.items()):
+        if len(found) > 1:
+            versions = ", ".join(one.version for one in found)
+            yield Problem("duplicate", name, f"installed {len(found)} times ({versions})", found[0].directory)
+
+
+def _record(distribution: Installed) -> tuple[list[RecordEntry], list[Problem]]:
+    path = os.path.join(distribution.directory, "RECORD")
+    try:
+        with open(path, encoding="utf-8", newline="") as reader:
+            return parse_record(reader.read()), []
+    except FileNotFoundError:
+        return [], [Problem("record", _shown(distribution), "has no RECORD: it is half installed", path)]
+    except ValueError as error:
+        return [], [Problem("record", _shown(distribution), f"its RECORD cannot be read: {error}", path)]
+
+
+def _files(distribution: Installed, entries: Sequence[RecordEntry], environment: Environment) -> Iterator[Problem]:
+    base = os.path.dirname(distribution.directory)
+    inside = environment.path + os.sep
+    for entry in entries:
+        path = os.path.normpath(os.path.join(base, *entry.path.split("/")) if entry.path[:1] != "/" else entry.path)
+        shown = _shown(distribution)
+        if not path.startswith(inside):
+            yield Problem("outside", shown, f"its RECORD lists a file outside of the environment: {entry.path}", path)
+        elif not os.path.lexists(path):
+            # Bytecode comes and goes; nobody misses it.
+            if not path.endswith(".pyc"):
+                yield Problem("missing", shown, f"{entry.path} is missing", path)
+        elif entry.digest and (difference := _difference(path, entry)):
+            yield Problem("changed", shown, f"{entry.path} {difference}", path)
+
+
+def _difference(path: str, entry: RecordEntry) -> str:
+    algorithm, _, expected = entry.digest.partition("=")
+    if algorithm not in hashlib.algorithms_guaranteed or algorithm.startswith("shake"):
+        return f"has a digest of an unknown kind, {algorithm}"
+    try:
+        if entry.size is not None and os.path.getsize(path) != entry.size:
+            return f"has {os.path.getsize(path)} bytes, not the {entry.size} of its RECORD"
+        with open(path, "rb") as reader:
+            digest = hashlib.file_digest(reader, algorithm).digest()
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    actual = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+    return "" if actual == expected.rstrip("=") else "is not what its RECORD says"
+
+
+def _metadata(
+    distribution: Installed, installed: Mapping[str, Sequence[Installed]], environment: Environment
+) -> Iterator[Problem]:
+    from packaging.requirements import InvalidRequirement
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    path = os.path.join(distribution.directory, "METADATA")
+    header = read_metadata_header(path)
+    shown = _shown(distribution)
+    if not header.get("name"):
+        yield Problem("metadata", shown, "has no METADATA, or one without a name: it is half installed", path)
+        return
+    python = environment.interpreter.markers["python_full_version"]
+    try:
+        for wanted in header.get("requires-python", ()):
+            if not SpecifierSet(wanted).contains(python, prereleases=True):
+                yield Problem("dependency", shown, f"requires Python {wanted}, but the environment has {python}", path)
+        requires = requirements_of(distribution, environment.interpreter)
+    except (InvalidRequirement, InvalidSpecifier) as error:
+        yield Problem("metadata", shown, f"its METADATA has a requirement that is none: {error}", path)
+        return
+    # A distribution that requires an extra of itself has that extra's requirements, and is always there.
+    for line in unsatisfied(requires, installed, environment.interpreter):
+        yield Problem("dependency", shown, f"requires {line}", path)
+
+
+def _stamps(
+    directory: str, installed: Mapping[str, Sequence[Installed]], environment: Environment
+) -> Iterator[Problem]:
+    for top, directories, names in os.walk(directory):
+        directories.sort()
+        for name in sorted(names):
+            path = os.path.join(top, name)
+            receipt = read_stamp(path) if name.endswith(".stamp") else None
+            if receipt is not None and receipt.get("environment"):
+                yield from _stamp(path, receipt, installed, environment)
+
+
+def _stamp(
+    path: str, receipt: Mapping[str, object], installed: Mapping[str, Sequence[Installed]], environment: Environment
+) -> Iterator[Problem]:
+    if receipt["environment"] != environment.identity:
+        detail = (
+            f"tells of an environment that is not the one at {environment.path} now; the build will run its edge again"
+        )
+        yield Problem("stamp", path, detail, path)
+    elif receipt.get("edge") == "install":
+        name, version = str(receipt.get("name")), str(receipt.get("version"))
+        there = [one.version for one in installed.get(normalize(name), ())]
+        if version not in there:
+            now = f"{name} {', '.join(there)} is" if there else f"{name} is not"
+            yield Problem("stamp", path, f"tells of {name} {version}, but {now} installed", path)
+
+
+def _shown(distribution: Installed) -> str:
+    return f"{distribution.name} {distribution.version}"

@@ -1,0 +1,181 @@
+"""Install third-party requirements into an environment with uv or pip, without a word to an index about private names.
+
+The environment's lock is held while the engine runs. uv takes its own lock, `<environment>/.lock`, so it is not held here
+then; pip takes none, so it is. Private names never reach an index: lines that name one are left out of what the engine
+reads, and what third-party distributions require of them is left out of the resolution (uv: overrides; pip, which has
+none: _pip_script).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from interlock.access import changing
+from interlock.distribution import scan
+from interlock.engine import Engine, find_engine
+from interlock.environment import open_environment, state_directory
+from interlock.errors import EngineUnavailable
+from interlock.inventory import editable_location
+from interlock.locks import Rank, hold, uv_lock_path
+from interlock.requirement_files import read_names, read_requirement_files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from interlock.durable import Disk
+    from interlock.environment import Environment
+    from interlock.requirement_files import RequirementSet
+
+__all__ = ["Installation", "install_requirements"]
+
+# uv goes on unlocked when it has waited that long for its lock (seconds; 300 unless told).
+UV_PATIENCE = "86400"
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """What an installation of requirements left.
+
+    `engine` is "uv", "pip", or "none" where there was nothing to install; `files` are the contents of what was read (path
+    as given, SHA-256 in hex); `installed` is the SHA-256 (hex) of the third-party distributions that are there now;
+    `inputs` are all files whose change makes it necessary again.
+    """
+
+    environment: Environment
+    engine: str
+    files: dict[str, str]
+    installed: str
+    inputs: tuple[str, ...]
+
+    def as_stamp(self) -> dict[str, Any]:
+        """Return what the requirements edge's stamp says: nothing that changes while the meaning stays."""
+        return {
+            "edge": "requirements",
+            "environment": self.environment.identity,
+            "engine": self.engine,
+            "files": self.files,
+            "installed": self.installed,
+        }
+
+
+def install_requirements(
+    path: str,
+    files: Sequence[str],
+    constraints: Sequence[str] = (),
+    *,
+    engine: str = "auto",
+    private: str | None = None,
+    disk: Disk,
+    lock_timeout: float | None = None,
+) -> Installation:
+    """Install what requirements files ask for into the environment at a path.
+
+    `files` and `constraints` are paths, absolute or relative to the current directory; `private` is a file of the names that
+    no index may hear of. Requirements that are already met stay as they are.
+
+    Raises:
+        ConfigurationError: a file is missing.
+        NotAnEnvironment, LockTimeout, LockUnavailable: nothing was changed.
+        EngineError, EngineUnavailable: uv or pip failed, or there is none.
+    """
+    names = read_names(private) if private else frozenset[str]()
+    wanted = read_requirement_files(files, constraints, private=names)
+    read = [*wanted.files, *([private] if private else [])]
+    digests = {name: _sha256(name) for name in read}
+    environment = open_environment(path)
+    chosen = find_engine(engine, interpreter=environment.interpreter) if wanted.requirements else None
+    with _changing(path, chosen, disk, lock_timeout) as environment:
+        if chosen is not None:
+            _run(chosen, environment, wanted, files, constraints, names, disk)
+        installed = _installed_digest(environment, names)
+    inputs = (*read, *wanted.local, os.path.join(environment.path, "pyvenv.cfg"))
+    return Installation(environment, chosen.name if chosen else "none", digests, installed, inputs)
+
+
+@contextlib.contextmanager
+def _changing(path: str, engine: Engine | None, disk: Disk, timeout: float | None) -> Iterator[Environment]:
+    """Hold the environment for the engine: uv's own lock too, unless it is uv that will take it."""
+    uv = engine is not None and engine.name == "uv"
+    with changing(path, disk=disk, timeout=timeout, subject="requirements", uv_lock=not uv) as environment:
+        if uv:
+            # Waited for here, because uv itself would in the end go on without it; ours to give up in time.
+            what = f"environment {environment.path} (uv's lock)"
+            with hold(uv_lock_path(environment.path), Rank.UV, what=what, timeout=timeout):
+                pass
+        yield environment
+
+
+def _run(
+    engine: Engine,
+    environment: Environment,
+    wanted: RequirementSet,
+    files: Sequence[str],
+    constraints: Sequence[str],
+    private: frozenset[str],
+    disk: Disk,
+) -> None:
+    # They stay there: the command that a failure advises to repeat reads them.
+    directory = os.path.join(state_directory(environment.path), "requirements")
+    if wanted.private:
+        files = [_write(directory, "requirements.txt", wanted.requirements_text(), disk)]
+        left = wanted.constraints_text()
+        constraints = [_write(directory, "constraints.txt", left, disk)] if left else []
+    arguments = [word for name in files for word in ("-r", name)] + [
+        word for name in constraints for word in ("-c", name)
+    ]
+    if private and engine.name == "uv":
+        never = "".join(f"{name} ; python_version < '0'\n" for name in sorted(private))
+        arguments += ["--overrides", _write(directory, "overrides.txt", never, disk)]
+    elif private:
+        names = _write(directory, "private.txt", "".join(f"{name}\n" for name in sorted(private)), disk)
+        engine = _private_pip(engine, environment, names)
+    environ = {"UV_LOCK_TIMEOUT": UV_PATIENCE, **os.environ}
+    engine.install(environment.python, arguments, what=f"the requirements of {environment.path}", environ=environ)
+
+
+def _private_pip(engine: Engine, environment: Environment, names: str) -> Engine:
+    """Return a pip that leaves private names out of its resolution; it runs in the environment's own python."""
+    import subprocess
+
+    question = "import os, pip; print(os.path.dirname(os.path.dirname(os.path.abspath(pip.__file__))))"
+    try:
+        answer = subprocess.run(
+            [engine.command[0], "-I", "-c", question],
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            check=True,
+            encoding="utf-8",
+        ).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise EngineUnavailable(
+            f"pip of {engine.command[0]} does not run: {error}", advice="Install uv with `pip install 'interlock[uv]'`."
+        ) from error
+    script = os.path.join(os.path.dirname(__file__), "_pip_script.py")
+    return Engine("pip", (environment.python, "-I", script, answer.strip(), names))
+
+
+def _write(directory: str, name: str, text: str, disk: Disk) -> str:
+    path = os.path.join(directory, name)
+    disk.publish_if_changed(path, text.encode())
+    return path
+
+
+def _installed_digest(environment: Environment, private: frozenset[str]) -> str:
+    pinned = [
+        f"{name}=={one.version}"
+        for name, found in scan(environment.site_packages).items()
+        if name not in private
+        for one in found
+        if not editable_location(one)
+    ]
+    return hashlib.sha256(json.dumps(sorted(pinned)).encode()).hexdigest()
+
+
+def _sha256(path: str) -> str:
+    with open(path, "rb") as reader:
+        return hashlib.file_digest(reader, "sha256").hexdigest()
