@@ -1,0 +1,184 @@
+"""The hooks of a project's build backend (PEP 517, PEP 660), called through `build`, in an environment of ours.
+
+A hook is one process in the project's directory. What it prints is kept and shown only when it fails.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+from interlock.engine import LAST_LINES, scrubbed_environment
+from interlock.errors import BackendError, BackendUnavailable, MetadataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import build
+
+    from interlock.build_environment import BuildEnvironment
+    from interlock.environment import Environment
+
+__all__ = ["ConfigSettings", "HookEnvironment", "Project", "open_project"]
+
+ConfigSettings = dict[str, str | list[str]]
+
+OLD_SETUPTOOLS = (
+    "setuptools can make editable installs since version 64: let [build-system] requires ask for setuptools>=64"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class HookEnvironment:
+    """Where hooks run: a python and the directory of its scripts; an `IsolatedEnv` in the terms of `build`."""
+
+    python_executable: str
+    scripts: str
+
+    @classmethod
+    def of(cls, environment: BuildEnvironment) -> HookEnvironment:
+        """Return a build environment's."""
+        return cls(environment.python, environment.scripts)
+
+    @classmethod
+    def without_isolation(cls, environment: Environment) -> HookEnvironment:
+        """Return that of the environment which is to receive the project."""
+        return cls(environment.python, environment.absolute(environment.layout.scripts))
+
+    def make_extra_environ(self) -> Mapping[str, str]:
+        """Return what hooks find in their surroundings: programs that backends bring along are on PATH (uv_build)."""
+        return {"PATH": os.pathsep.join([self.scripts, os.environ.get("PATH", os.defpath)])}
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A source tree with a build backend; `reproduce` is the command that shows a failure again."""
+
+    directory: str
+    requires: tuple[str, ...]
+    reproduce: str
+
+    def get_requires(self, environment: HookEnvironment, settings: ConfigSettings) -> list[str]:
+        """Return what the backend needs besides `requires` for an editable wheel."""
+        with self._called(environment, "get_requires_for_build_editable") as builder:
+            return sorted(builder.get_requires_for_build("editable", settings))
+
+    def build_editable(self, environment: HookEnvironment, settings: ConfigSettings, output: str) -> str:
+        """Build an editable wheel in the directory `output` and return its path."""
+        with self._called(environment, "build_editable") as builder:
+            return os.path.join(output, builder.build("editable", output, settings))
+
+    def prepare_metadata(self, environment: HookEnvironment, settings: ConfigSettings, output: str) -> str | None:
+        """Write a .dist-info directory in `output` and return its path; None where the backend cannot do only that."""
+        with self._called(environment, "prepare_metadata_for_build_editable") as builder:
+            return builder.prepare("editable", output, settings)
+
+    @contextlib.contextmanager
+    def _called(self, environment: HookEnvironment, hook: str) -> Iterator[build.ProjectBuilder]:
+        """Give a builder to call one hook with, and turn what goes wrong into our errors.
+
+        Raises:
+            BackendUnavailable: the backend cannot be imported or has no such hook.
+            BackendError: the hook failed.
+        """
+        import build
+
+        output: list[bytes] = []
+        with warnings.catch_warnings():
+            # Backends' warnings are for who maintains the project, not for each build of it.
+            warnings.simplefilter("ignore")
+            builder = build.ProjectBuilder.from_isolated_env(environment, self.directory, runner=_Runner(output))
+            try:
+                yield builder
+            except build.BuildBackendException as error:
+                self._fail(hook, error, b"".join(output).decode("utf-8", "replace"))
+
+    def _fail(self, hook: str, error: build.BuildBackendException, output: str) -> NoReturn:
+        import subprocess
+
+        import pyproject_hooks
+
+        cause = error.exception
+        again = f"To see it again: {self.reproduce}"
+        if isinstance(cause, pyproject_hooks.BackendUnavailable):
+            raise BackendUnavailable(
+                f"the build backend of {self.directory} cannot be imported:{_last_lines(cause.traceback or str(cause))}",
+                advice="[build-system] requires must name the distribution that has the backend (with --no-build-isolation: "
+                f"the environment's requirements). {again}",
+            ) from error
+        if isinstance(cause, pyproject_hooks.HookMissing):
+            raise BackendUnavailable(
+                f"the build backend of {self.directory} cannot make editable installs: it has no {hook} (PEP 660)",
+                advice=f"Ask for a newer version of the backend; {OLD_SETUPTOOLS}. {again}",
+            ) from error
+        reason = (
+            f" (its exit code: {cause.returncode})"
+            if isinstance(cause, subprocess.CalledProcessError)
+            else f": {cause}"
+        )
+        raise BackendError(
+            f"the build backend of {self.directory} failed in {hook}{reason}{_last_lines(output)}", advice=again
+        ) from error
+
+
+class _Runner:
+    """Run a hook's process and keep its output; the interface is that of pyproject_hooks."""
+
+    def __init__(self, output: list[bytes]) -> None:
+        self._output = output
+
+    def __call__(
+        self, cmd: Sequence[str], cwd: str | None = None, extra_environ: Mapping[str, str] | None = None
+    ) -> None:
+        import subprocess
+
+        done = subprocess.run(
+            list(cmd),
+            cwd=cwd,
+            env={**scrubbed_environment(), **(extra_environ or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        self._output.append(done.stdout)
+        done.check_returncode()
+
+
+def open_project(directory: str, *, reproduce: str) -> Project:
+    """Read which build backend a source tree has; setuptools where it does not say (PEP 517, PEP 518).
+
+    Raises:
+        BackendUnavailable: there is neither a pyproject.toml nor a setup.py.
+        MetadataError: pyproject.toml cannot be read, or its [build-system] makes no sense.
+    """
+    import build
+
+    if not any(os.path.isfile(os.path.join(directory, name)) for name in ("pyproject.toml", "setup.py")):
+        raise BackendUnavailable(
+            f"{directory} has no build backend: there is neither a pyproject.toml nor a setup.py",
+            advice='Add a pyproject.toml with [build-system] requires = ["setuptools>=64"], '
+            'build-backend = "setuptools.build_meta"; a setup.cfg alone is not enough for any installer.'
+            if os.path.isfile(os.path.join(directory, "setup.cfg"))
+            else "Name the directory of a project, or exclude it from the workspace.",
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            builder = build.ProjectBuilder(directory)
+    except (build.BuildException, ValueError) as error:
+        raise MetadataError(
+            f"{os.path.join(directory, 'pyproject.toml')}: {error}",
+            advice="Correct its [build-system] table (packaging.python.org, pyproject.toml specification).",
+        ) from error
+    return Project(directory, tuple(sorted(builder.build_system_requires)), reproduce)
+
+
+def _last_lines(output: str) -> str:
+    lines = output.strip().splitlines()
+    shown = [] if len(lines) <= LAST_LINES else [f"... ({len(lines) - LAST_LINES} lines before these)"]
+    shown += lines[-LAST_LINES:]
+    return "".join(f"\n    {line}" for line in shown) or "\n    (no output)"
