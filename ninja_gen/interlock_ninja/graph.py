@@ -185,7 +185,7 @@ def _check_interpreter(environment: EnvironmentConfig, projects: Iterable[Projec
 def _specifier_warnings(closure: Closure, policy: str) -> list[str]:
     lines = [
         f"{owner.name} ({owner.metadata_file}) wants {line}, but {found.name} is {found.version} ({found.metadata_file})"
-        for owner, line, found in closure.mismatches
+        for owner, line, found in sorted(closure.mismatches, key=lambda entry: (entry[0].normalized, entry[1]))
     ]
     if lines and policy == "error":
         listing = "".join(f"\n  {line}" for line in lines)
