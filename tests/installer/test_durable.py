@@ -1,0 +1,217 @@
+"""The one module that changes the file system."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from interlock import platforms
+from interlock.durable import Disk
+from interlock.errors import DiskError
+
+
+class Watching(platforms.Posix):
+    """The real platform, that also writes down what it is asked to do."""
+
+    def __init__(self, log: list[str]) -> None:
+        self.log = log
+
+    def sync_file(self, descriptor: int) -> None:
+        if sys.platform == "linux":
+            self.log.append("file " + os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")))
+        super().sync_file(descriptor)
+
+    def sync_directory(self, path: str) -> None:
+        self.log.append("directory " + os.path.basename(path))
+
+    def retry(self, operation: object) -> None:
+        self.log.append("rename or removal")
+        super().retry(operation)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def disk() -> Disk:
+    return Disk("full")
+
+
+def test_write_creates_and_overwrites(disk: Disk, tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    disk.write(str(path), b"a longer content")
+    disk.write(str(path), b"short", mtime_ns=1_000_000_000)
+    assert path.read_bytes() == b"short"
+    assert path.stat().st_mtime_ns == 1_000_000_000
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX modes")
+def test_modes_follow_the_umask_and_are_never_world_writable(disk: Disk, tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        disk.write(str(tmp_path / "f"), b"")
+        disk.write(str(tmp_path / "x"), b"", executable=True)
+        disk.make_directory(str(tmp_path / "d" / "e"))
+    finally:
+        os.umask(before)
+    assert oct((tmp_path / "f").stat().st_mode & 0o777) == "0o664"
+    assert oct((tmp_path / "x").stat().st_mode & 0o777) == "0o775"
+    assert not (tmp_path / "d" / "e").stat().st_mode & 0o002
+
+
+def test_readers_of_a_published_file_see_one_content_or_the_other(tmp_path: Path) -> None:
+    disk, path = Disk("fast"), str(tmp_path / "f")
+    contents = {b"a" * 300_000, b"b" * 200_000}
+    disk.publish(path, b"a" * 300_000)
+    seen: set[bytes] = set()
+    done = threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            with open(path, "rb") as reader:
+                seen.add(reader.read())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for _ in range(100):
+        for content in sorted(contents):
+            disk.publish(path, content)
+    done.set()
+    reader.join()
+    assert seen <= contents
+    assert os.listdir(tmp_path) == ["f"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of descriptors come from /proc")
+def test_publish_syncs_the_file_then_renames_then_syncs_the_directory(tmp_path: Path) -> None:
+    log: list[str] = []
+    Disk("full", Watching(log)).publish(str(tmp_path / "f"), b"x")
+    assert log[0].startswith("file .f.")
+    assert log[0].endswith(".tmp")
+    assert log[1:] == ["rename or removal", f"directory {tmp_path.name}"]
+
+
+def test_fast_does_the_same_without_the_syncs(tmp_path: Path) -> None:
+    log: list[str] = []
+    disk = Disk("fast", Watching(log))
+    disk.publish(str(tmp_path / "f"), b"x")
+    disk.copy(str(tmp_path / "f"), str(tmp_path / "g"))
+    disk.sync_tree(str(tmp_path))
+    assert log == ["rename or removal"]
+    assert (tmp_path / "g").read_bytes() == b"x"
+
+
+def test_a_publish_that_fails_leaves_nothing_and_changes_nothing(disk: Disk, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "inside").write_bytes(b"")
+    with pytest.raises(OSError, match="there"):
+        disk.publish(str(tmp_path / "there"), b"x")
+    assert os.listdir(tmp_path) == ["there"]
+
+
+def test_publish_if_changed_leaves_an_equal_file_alone(disk: Disk, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "f"
+    assert disk.publish_if_changed(str(path), b"x", mtime_ns=5_000_000_000)
+    before = path.stat()
+    assert not disk.publish_if_changed(str(path), b"x", mtime_ns=9_000_000_000)
+    after = path.stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, 5_000_000_000)
+    assert disk.publish_if_changed(str(path), b"y")
+    assert path.read_bytes() == b"y"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device that is always full")
+def test_a_full_disk_is_an_error_that_names_the_path(disk: Disk) -> None:
+    with pytest.raises(DiskError) as caught:
+        disk.write("/dev/full", b"x")
+    assert caught.value.message == "cannot write /dev/full: No space left on device"
+    assert "Free some space" in caught.value.advice
+    assert caught.value.exit_code == 74
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device that is always full")
+def test_a_full_disk_during_a_copy_names_the_destination(disk: Disk, tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"x")
+    with pytest.raises(DiskError, match="cannot write /dev/full: No space left"):
+        disk.copy(str(tmp_path / "f"), "/dev/full")
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EIO])
+def test_refusals_of_the_file_system_are_disk_errors(tmp_path: Path, number: int) -> None:
+    class Refusing(platforms.Posix):
+        def sync_file(self, descriptor: int) -> None:
+            raise OSError(number, os.strerror(number))
+
+    with pytest.raises(DiskError, match=os.strerror(number)):
+        Disk("full", Refusing()).write(str(tmp_path / "f"), b"x")
+
+
+def test_missing_files_stay_missing_files(disk: Disk, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        disk.replace(str(tmp_path / "none"), str(tmp_path / "f"))
+    with pytest.raises(FileNotFoundError):
+        disk.copy(str(tmp_path / "none"), str(tmp_path / "f"))
+    assert os.listdir(tmp_path) == []
+
+
+def test_copy_keeps_content_and_time(disk: Disk, tmp_path: Path) -> None:
+    source, target = tmp_path / "a", tmp_path / "b"
+    source.write_bytes(os.urandom(3_000_000))
+    os.utime(source, ns=(7, 1_234_567_890_000_000_000))
+    disk.copy(str(source), str(target), executable=True)
+    assert target.read_bytes() == source.read_bytes()
+    assert target.stat().st_mtime_ns == 1_234_567_890_000_000_000
+    assert os.name == "nt" or os.access(target, os.X_OK)
+
+
+def test_removals_say_whether_there_was_something(disk: Disk, tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"")
+    assert disk.remove(str(tmp_path / "f"))
+    assert not disk.remove(str(tmp_path / "f"))
+    (tmp_path / "d" / "e").mkdir(parents=True)
+    assert not disk.remove_directory(str(tmp_path / "d"))
+    assert disk.remove_directory(str(tmp_path / "d" / "e"))
+    assert not disk.remove_directory(str(tmp_path / "d" / "e"))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="symbolic links need a privilege there")
+def test_remove_tree_removes_links_and_does_not_follow_them(disk: Disk, tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "f").write_bytes(b"x")
+    (tmp_path / "gone" / "d").mkdir(parents=True)
+    disk.link(str(tmp_path / "kept"), str(tmp_path / "gone" / "d" / "link"))
+    disk.link("nowhere", str(tmp_path / "gone" / "dangling"))
+    disk.remove_tree(str(tmp_path / "gone"))
+    disk.remove_tree(str(tmp_path / "gone"))
+    assert (tmp_path / "kept" / "f").read_bytes() == b"x"
+    assert os.listdir(tmp_path) == ["kept"]
+    disk.link(str(tmp_path / "kept"), str(tmp_path / "link"))
+    disk.remove_tree(str(tmp_path / "link"))
+    assert os.listdir(tmp_path) == ["kept"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of descriptors come from /proc")
+def test_sync_tree_syncs_each_file_and_each_directory(tmp_path: Path) -> None:
+    (tmp_path / "d" / "e").mkdir(parents=True)
+    (tmp_path / "a").write_bytes(b"")
+    (tmp_path / "d" / "e" / "b").write_bytes(b"")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    log: list[str] = []
+    Disk("full", Watching(log)).sync_tree(str(tmp_path))
+    assert sorted(log) == sorted(["file a", "file b", "directory d", "directory e", f"directory {tmp_path.name}"])
+
+
+def test_the_clock_is_that_of_the_file_system(disk: Disk, tmp_path: Path) -> None:
+    (tmp_path / "before").write_bytes(b"")
+    clock = disk.clock_ns(str(tmp_path / "new"))
+    (tmp_path / "after").write_bytes(b"")
+    assert (tmp_path / "before").stat().st_mtime_ns <= clock <= (tmp_path / "after").stat().st_mtime_ns
+    assert os.listdir(tmp_path / "new") == []
+
+
+def test_set_time_sets_the_modification_time(disk: Disk, tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"")
+    disk.set_time(str(tmp_path / "f"), 3_000_000_000)
+    assert (tmp_path / "f").stat().st_mtime_ns == 3_000_000_000

@@ -1,0 +1,410 @@
+"""Locks between real processes: exclusion, order, time-outs, deaths, replaced files, refusals, and uv."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from index_server import wheel
+from interlock.create import create_environment
+from interlock.durable import Disk
+from interlock.errors import LockOrderError, LockTimeout, LockUnavailable, UsageError
+from interlock.locks import Rank, environment_lock_path, hold, holder, uv_lock_path
+
+POSIX = pytest.mark.skipif(os.name == "nt", reason="flock(2)")
+HOLDER = """
+import sys
+from interlock.locks import Rank, hold
+sys.argv[0] = "/somewhere/holder"
+path, rank, shared = sys.argv[1], Rank[sys.argv[2]], sys.argv[3] == "shared"
+with hold(path, rank, what="the thing", shared=shared):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def held_elsewhere(path: Path, rank: str = "ENVIRONMENT", mode: str = "exclusive") -> Iterator[subprocess.Popen[str]]:
+    """Hold a lock in another process for the length of the block, or until that process is ended."""
+    command = [sys.executable, "-c", HOLDER, str(path), rank, mode]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        try:
+            yield process
+        finally:
+            release(process)
+
+
+def release(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.close()
+    process.wait()
+
+
+def is_free(path: Path, *, shared: bool = False) -> bool:
+    """Tell whether another process could have the lock now."""
+    code = """
+import sys
+from interlock.errors import LockTimeout
+from interlock.locks import Rank, hold
+try:
+    with hold(sys.argv[1], Rank.ENVIRONMENT, what="x", shared=sys.argv[2] == "True", timeout=0):
+        print("free")
+except LockTimeout:
+    print("taken")
+"""
+    command = [sys.executable, "-c", code, str(path), str(shared)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout == "free\n"
+
+
+def test_a_time_out_names_the_holder_and_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with held_elsewhere(path) as process, pytest.raises(LockTimeout) as caught:
+        with hold(str(path), Rank.ENVIRONMENT, what="environment /e", timeout=0.05):
+            pytest.fail("had a lock that is held")
+    who = rf"process {process.pid} \(holder .*\), since \d\d:\d\d:\d\d"
+    assert re.match(rf"environment /e was locked for 0.05 s by {who}\n  lock file: ", caught.value.message)
+    assert str(path) in caught.value.message
+    assert caught.value.exit_code == 30
+    assert "--lock-timeout" in caught.value.advice
+
+
+def test_it_is_had_once_the_holder_is_done(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    told: list[bool] = []
+
+    def end(process: subprocess.Popen[str]) -> None:
+        told.append(True)
+        release(process)
+
+    with held_elsewhere(path) as process:
+        threading.Timer(0.2, end, [process]).start()
+        with hold(str(path), Rank.ENVIRONMENT, what="x"):
+            assert told
+            assert not is_free(path)
+    assert is_free(path)
+
+
+def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with held_elsewhere(path) as process:
+        process.kill()
+        process.wait()
+        # Its note is still there, and must not be believed.
+        assert "left no note" in holder(str(path))
+        with hold(str(path), Rank.ENVIRONMENT, what="x", timeout=5):
+            assert f"process {os.getpid()} " in holder(str(path))
+
+
+@POSIX
+def test_readers_share_and_writers_do_not(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with held_elsewhere(path, mode="shared"):
+        assert is_free(path, shared=True)
+        assert not is_free(path)
+        with pytest.raises(LockTimeout, match="a process that left no note"):
+            with hold(str(path), Rank.ENVIRONMENT, what="x", timeout=0):
+                pass
+    with held_elsewhere(path):
+        assert not is_free(path, shared=True)
+
+
+def test_the_lock_file_stays_and_its_note_goes(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with hold(str(path), Rank.ENVIRONMENT, what="x"):
+        assert path.stat().st_size > 0
+        inode = path.stat().st_ino
+    assert (path.stat().st_size, path.stat().st_ino) == (0, inode)
+
+
+def test_a_lock_that_names_garbage_is_described_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_bytes(b"\0{nonsense")
+    assert "left no note" in holder(str(tmp_path / "lock"))
+    (tmp_path / "lock").write_bytes(b'\0{"pid": []}')
+    assert "left no note" in holder(str(tmp_path / "lock"))
+
+
+# Order
+
+
+@pytest.mark.parametrize("outer", list(Rank))
+@pytest.mark.parametrize("inner", list(Rank))
+def test_locks_are_taken_in_one_order_only(tmp_path: Path, outer: Rank, inner: Rank) -> None:
+    with hold(str(tmp_path / "a"), outer, what="a"):
+        if inner > outer:
+            with hold(str(tmp_path / "b"), inner, what="b"):
+                return
+        with pytest.raises(LockOrderError, match=f"{inner.name.lower()}.* was asked for while .*{outer.name.lower()}"):
+            with hold(str(tmp_path / "b"), inner, what="b"):
+                pytest.fail("took them in the wrong order")
+
+
+def test_a_lock_that_was_given_back_orders_nothing(tmp_path: Path) -> None:
+    for rank in reversed(Rank):
+        with hold(str(tmp_path / "a"), rank, what="a"):
+            pass
+    with pytest.raises(ZeroDivisionError), hold(str(tmp_path / "a"), Rank.UV, what="a"):
+        raise ZeroDivisionError
+    with hold(str(tmp_path / "a"), Rank.SOURCE_TREE, what="a"):
+        pass
+
+
+def test_each_thread_has_an_order_of_its_own(tmp_path: Path) -> None:
+    failures: list[Exception] = []
+
+    def other() -> None:
+        try:
+            with hold(str(tmp_path / "b"), Rank.SOURCE_TREE, what="b"):
+                pass
+        except LockOrderError as error:
+            failures.append(error)
+
+    with hold(str(tmp_path / "a"), Rank.UV, what="a"):
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+    assert failures == []
+
+
+# Waiting
+
+
+def test_the_variable_sets_the_time_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INTERLOCK_LOCK_TIMEOUT", "0.03")
+    with held_elsewhere(tmp_path / "lock"), pytest.raises(LockTimeout, match=r"for 0\.03 s"):
+        with hold(str(tmp_path / "lock"), Rank.ENVIRONMENT, what="x"):
+            pass
+
+
+def test_a_variable_that_is_no_number_is_a_usage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INTERLOCK_LOCK_TIMEOUT", "soon")
+    with (
+        pytest.raises(UsageError, match="INTERLOCK_LOCK_TIMEOUT is 'soon'"),
+        hold(str(tmp_path / "l"), Rank.UV, what="x"),
+    ):
+        pass
+
+
+def test_a_long_wait_is_announced_once_with_the_holder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with held_elsewhere(tmp_path / "lock") as process, pytest.raises(LockTimeout):
+        with hold(str(tmp_path / "lock"), Rank.ENVIRONMENT, what="environment /e", timeout=1.3):
+            pass
+    said = capsys.readouterr().err
+    assert said.startswith(f"interlock: waiting for environment /e: held by process {process.pid} (holder ")
+    assert said.count("\n") == 1
+
+
+def test_who_timed_out_does_not_get_the_lock_later(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with held_elsewhere(path):
+        with pytest.raises(LockTimeout), hold(str(path), Rank.ENVIRONMENT, what="x", timeout=0.05):
+            pass
+    # The wait goes on in the kernel for a moment: what it gets, it gives back at once.
+    with hold(str(path), Rank.ENVIRONMENT, what="x", timeout=30):
+        pass
+    with held_elsewhere(path):
+        pass
+
+
+@POSIX
+def test_a_wait_can_be_interrupted(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    code = (
+        "import sys; from interlock.locks import *\nwith hold(sys.argv[1], Rank.ENVIRONMENT, what='x'): print('had it')"
+    )
+    with held_elsewhere(path) as process:
+        with subprocess.Popen([sys.executable, "-c", code, str(path)], stderr=subprocess.PIPE, text=True) as waiter:
+            assert waiter.stderr is not None
+            assert "waiting for x" in waiter.stderr.readline()
+            waiter.send_signal(signal.SIGINT)
+            assert "KeyboardInterrupt" in waiter.stderr.read()
+        assert process.poll() is None
+    assert is_free(path)
+
+
+@POSIX
+def test_a_lock_file_that_was_replaced_during_the_wait_is_not_believed(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with held_elsewhere(path) as process:
+        had = threading.Event()
+        done = threading.Event()
+
+        def wait() -> None:
+            with hold(str(path), Rank.ENVIRONMENT, what="x"):
+                had.set()
+                done.wait()
+
+        waiter = threading.Thread(target=wait)
+        waiter.start()
+        path.unlink()
+        path.write_bytes(b"")
+        release(process)
+        had.wait()
+        # Whoever comes now opens the new file: it must be the one that is locked.
+        assert not is_free(path)
+        done.set()
+        waiter.join()
+    assert is_free(path)
+
+
+# Refusals
+
+
+@POSIX
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_file_system_without_locks_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, shared: bool
+) -> None:
+    import fcntl
+
+    def flock(descriptor: int | IO[bytes], operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    before = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+    with pytest.raises(LockUnavailable) as caught:
+        with hold(str(tmp_path / "lock"), Rank.ENVIRONMENT, what="environment /e", shared=shared):
+            pytest.fail("went on unlocked")
+    assert caught.value.message == f"cannot lock environment /e: {tmp_path / 'lock'}: {os.strerror(number)}"
+    assert caught.value.exit_code == 31
+    assert "nothing is ever changed without the lock" in caught.value.advice
+    if sys.platform == "linux":
+        assert len(os.listdir("/proc/self/fd")) == before
+
+
+@POSIX
+def test_a_file_system_that_loses_its_locks_during_the_wait_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    def flock(descriptor: int | IO[bytes], operation: int) -> None:
+        raise BlockingIOError if operation & fcntl.LOCK_NB else OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(LockUnavailable, match="No locks available"):
+        with hold(str(tmp_path / "lock"), Rank.ENVIRONMENT, what="x"):
+            pytest.fail("went on unlocked")
+
+
+@POSIX
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_directory_without_permission_is_refused(shared: bool) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o555)
+        with unprivileged(), pytest.raises(LockUnavailable, match="Permission denied"):
+            with hold(os.path.join(directory, "lock"), Rank.ENVIRONMENT, what="x", shared=shared):
+                pytest.fail("went on unlocked")
+        assert os.listdir(directory) == []
+
+
+def test_a_directory_that_is_missing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LockUnavailable, match="No such file or directory"):
+        with hold(str(tmp_path / "none" / "lock"), Rank.ENVIRONMENT, what="x"):
+            pytest.fail("went on unlocked")
+
+
+@contextlib.contextmanager
+def unprivileged() -> Iterator[None]:
+    """Be nobody for a while, if this is root, for whom permissions do not count."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+# Places
+
+
+def test_the_environments_lock_lies_beside_it_and_is_one_for_all_its_names(tmp_path: Path) -> None:
+    assert environment_lock_path(str(tmp_path / ".venv")) == str(tmp_path / ".venv.interlock.lock")
+    assert environment_lock_path(str(tmp_path / "env")) == str(tmp_path / ".env.interlock.lock")
+    if os.name != "nt":
+        (tmp_path / "real").mkdir()
+        (tmp_path / "link").symlink_to(tmp_path / "real")
+        assert environment_lock_path(str(tmp_path / "link")) == str(tmp_path / ".real.interlock.lock")
+        assert environment_lock_path(str(tmp_path / "link" / "e")) == str(tmp_path / "real" / ".e.interlock.lock")
+
+
+# uv
+
+
+@pytest.fixture
+def uv() -> str:
+    import uv
+
+    return os.fspath(uv.find_uv_bin())
+
+
+def test_uv_waits_for_us(tmp_path: Path, uv: str) -> None:
+    environment, _ = create_environment(str(tmp_path / "e"), python=None, disk=Disk("fast"))
+    (tmp_path / "thing-1.0-py3-none-any.whl").write_bytes(wheel("thing", "1.0", ()))
+    command = [uv, "-v", "pip", "install", "--offline", "--no-index", "--python", environment.python]
+    command.append(str(tmp_path / "thing-1.0-py3-none-any.whl"))
+    module = Path(environment.site_packages[0], "thing.py")
+    with hold(uv_lock_path(environment.path), Rank.UV, what="x"):
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, encoding="utf-8")
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "Waiting to acquire" in line:
+                break
+        else:
+            pytest.fail("uv did not wait")
+        assert not module.exists()
+    process.stderr.read()
+    process.stderr.close()
+    assert process.wait() == 0
+    assert module.exists()
+
+
+def test_we_wait_for_uv(tmp_path: Path, uv: str) -> None:
+    environment, _ = create_environment(str(tmp_path / "e"), python=None, disk=Disk("fast"))
+    # uv holds its lock while it builds: a backend that tells us, and waits to be told.
+    project = tmp_path / "slow"
+    project.mkdir()
+    (project / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n', encoding="utf-8"
+    )
+    (project / "backend.py").write_text(
+        "import os, shutil\n"
+        "def build_wheel(directory, *arguments):\n"
+        f"    open({str(tmp_path / 'started')!r}, 'w').close()\n"
+        f"    open({str(tmp_path / 'go')!r}).read()\n"
+        f"    shutil.copy({str(tmp_path / 'slow-1.0-py3-none-any.whl')!r}, directory)\n"
+        "    return 'slow-1.0-py3-none-any.whl'\n",
+        encoding="utf-8",
+    )
+    (tmp_path / "slow-1.0-py3-none-any.whl").write_bytes(wheel("slow", "1.0", ()))
+    if os.name == "nt":
+        pytest.skip("the backend is held up by a named pipe")
+    os.mkfifo(tmp_path / "go")
+    os.mkfifo(tmp_path / "started")
+    command = [uv, "pip", "install", "--offline", "--no-cache", "--python", environment.python, str(project)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    (tmp_path / "started").read_bytes()  # returns when the backend has opened it
+    with pytest.raises(LockTimeout, match="left no note"):
+        with hold(uv_lock_path(environment.path), Rank.UV, what="x", timeout=0.05):
+            pytest.fail("had uv's lock while uv worked")
+    (tmp_path / "go").write_bytes(b"")
+    _, said = process.communicate()
+    assert process.returncode == 0, said
+    with hold(uv_lock_path(environment.path), Rank.UV, what="x", timeout=5):
+        assert Path(environment.site_packages[0], "slow.py").exists()
