@@ -35,7 +35,16 @@ if TYPE_CHECKING:
     from interlock.engine import Engine
     from interlock.interpreter import Interpreter
 
-__all__ = ["BuildEnvironment", "Recipe", "ensure", "held", "make_recipe", "missing", "remove_unused"]
+__all__ = [
+    "BuildEnvironment",
+    "Recipe",
+    "ensure",
+    "held",
+    "local_directories",
+    "make_recipe",
+    "missing",
+    "remove_unused",
+]
 
 SCHEMA = 1
 USED_EVERY = 3600  # seconds; closer looks at the time of last use are not worth a write
@@ -171,6 +180,12 @@ def missing(environment: BuildEnvironment, recipe: Recipe, requires: Iterable[st
     ]
 
 
+def local_directories(environment: BuildEnvironment) -> list[str]:
+    """Return the directories of local build requirements that are installed in a build environment."""
+    receipt = _receipt(environment)
+    return sorted(receipt["local"]) if receipt is not None else []
+
+
 def remove_unused(older_than_days: float | None, *, disk: Disk, timeout: float | None = None) -> list[str]:
     """Delete build environments, all or those not used for some days; return the keys of those that went.
 
@@ -231,19 +246,24 @@ def _exclusive(environment: BuildEnvironment, timeout: float | None) -> contextl
 
 def _is_complete(environment: BuildEnvironment) -> bool:
     """Tell whether there is a receipt, a python, and local build requirements that are as they were."""
-    try:
-        with open(environment.receipt, "rb") as reader:
-            receipt: dict[str, Any] = json.loads(reader.read())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    receipt = _receipt(environment)
+    if receipt is None or not os.path.exists(environment.python):
         return False
-    if not os.path.exists(environment.python):
-        return False
-    local: dict[str, str] = receipt.get("local", {})
+    local: dict[str, str] = receipt["local"]
     if not local:
         return True
     from interlock.build_requirements import tree_digest
 
     return all(tree_digest(directory) == digest for directory, digest in local.items())
+
+
+def _receipt(environment: BuildEnvironment) -> dict[str, Any] | None:
+    try:
+        with open(environment.receipt, "rb") as reader:
+            receipt = json.loads(reader.read())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    return receipt if isinstance(receipt, dict) and receipt.get("schema") == SCHEMA else None
 
 
 def _make(recipe: Recipe, environment: BuildEnvironment, disk: Disk, timeout: float | None) -> None:

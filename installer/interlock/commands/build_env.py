@@ -1,0 +1,65 @@
+"""Create the cached build environment of a set of build requirements, or find it.
+
+There is one for each interpreter, set of requirements, contents of the constraint files and engine; it is made once,
+however many ask at once. `interlock prepare` makes it too where this command has not been run: as an edge of its own it
+is made before the first project needs it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from typing import TYPE_CHECKING
+
+from interlock.build_environment import ensure, make_recipe
+from interlock.commands.prepare import local_build_requirements
+from interlock.commands.receipts import Run, add_receipt_arguments
+from interlock.interpreter import find_interpreter
+
+if TYPE_CHECKING:
+    import argparse
+
+COMMON = True
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `interlock build-env`."""
+    again = "append"
+    parser.add_argument(
+        "-r", "--require", action=again, default=[], metavar="REQUIREMENT", help="a build requirement (PEP 508)"
+    )
+    parser.add_argument("--constraint", action=again, default=[], metavar="FILE", help="constraints for them")
+    parser.add_argument(
+        "--local-build-requirement",
+        action=again,
+        default=[],
+        metavar="NAME=DIR",
+        help="take the build requirement NAME from a directory; no index is asked for it",
+    )
+    parser.add_argument("--python", required=True, metavar="SPEC", help="the interpreter: a version or a path")
+    parser.add_argument("--engine", choices=("auto", "uv", "pip"), default="auto", help="what installs them")
+    add_receipt_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Find or make it, then the receipt."""
+    edge = Run.start(arguments, ".")
+    interpreter = find_interpreter(arguments.python, root=os.getcwd(), disk=edge.disk)
+    recipe = make_recipe(
+        arguments.require,
+        interpreter=interpreter,
+        constraints=arguments.constraint,
+        local=local_build_requirements(arguments.local_build_requirement),
+        engine=arguments.engine,
+    )
+    environment = ensure(recipe, disk=edge.disk, timeout=arguments.lock_timeout)
+    installed = json.dumps(environment.installed(), sort_keys=True)
+    receipt = {
+        "edge": "build-env",
+        "key": environment.key,
+        "installed": hashlib.sha256(installed.encode()).hexdigest(),
+    }
+    inputs = [environment.receipt, *recipe.constraints, os.path.realpath(interpreter.executable)]
+    edge.finish(receipt, inputs, f"build environment {environment.path}")
+    return 0

@@ -1,0 +1,125 @@
+"""Run a project's build backend for an editable install, outside any lock on the environment.
+
+DIR is the project. The directory that --output names gets the final bytes of everything that `interlock install` then
+puts into the environment; it is replaced whole, and only where its content would differ.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from interlock.commands.receipts import Run, add_receipt_arguments
+from interlock.environment import open_environment
+from interlock.errors import UsageError
+from interlock.prepare import BuildOptions, prepare
+
+if TYPE_CHECKING:
+    import argparse
+
+    from interlock.hooks import ConfigSettings
+    from interlock.prepare import PrepareResult
+
+COMMON = True
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `interlock prepare`."""
+    parser.add_argument("directory", metavar="DIR", help="the project's directory")
+    parser.add_argument("--venv", required=True, metavar="PATH", help="the environment")
+    parser.add_argument("--output", required=True, metavar="DIR", help="where to put what was prepared")
+    add_build_arguments(parser)
+    add_receipt_arguments(parser)
+
+
+def add_build_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments that say how a project is built."""
+    parser.add_argument(
+        "-C",
+        "--config-setting",
+        dest="config_settings",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="for the build backend; a key given again makes a list",
+    )
+    parser.add_argument(
+        "--extra", action="append", default=[], metavar="NAME", help="an extra whose requirements must be installed too"
+    )
+    parser.add_argument(
+        "--build-constraint", action="append", default=[], metavar="FILE", help="constraints for build requirements"
+    )
+    parser.add_argument(
+        "--local-build-requirement",
+        action="append",
+        default=[],
+        metavar="NAME=DIR",
+        help="take the build requirement NAME from a directory; no index is asked for it",
+    )
+    parser.add_argument(
+        "--no-build-isolation", action="store_true", help="run the backend that is installed in the environment"
+    )
+    parser.add_argument(
+        "--engine", choices=("auto", "uv", "pip"), default="auto", help="what installs build requirements"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prepare, then the receipt."""
+    edge = Run.start(arguments)
+    result = prepare_from(arguments, arguments.output, edge)
+    prepared = result.prepared
+    receipt = {"edge": "prepare", "project": prepared.name, "version": prepared.version, "digest": prepared.digest}
+    edge.finish(receipt, result.inputs, f"prepared {prepared.name} {prepared.version}: {len(prepared.files)} files")
+    return 0
+
+
+def prepare_from(arguments: argparse.Namespace, output: str, edge: Run) -> PrepareResult:
+    """Prepare with the options that a command line has."""
+    return prepare(
+        arguments.directory,
+        output,
+        open_environment(arguments.venv),
+        options=BuildOptions(
+            config_settings=config_settings(arguments.config_settings),
+            constraints=tuple(arguments.build_constraint),
+            local=local_build_requirements(arguments.local_build_requirement),
+            isolation=not arguments.no_build_isolation,
+            engine=arguments.engine,
+        ),
+        extras=arguments.extra,
+        disk=edge.disk,
+        timeout=arguments.lock_timeout,
+    )
+
+
+def config_settings(words: list[str]) -> ConfigSettings:
+    """Read KEY=VALUE words as pip does: a key that comes again has a list of values.
+
+    Raises:
+        UsageError: a word without "=".
+    """
+    settings: ConfigSettings = {}
+    for word in words:
+        key, value = _pair(word, "-C", "KEY=VALUE")
+        there = settings.get(key)
+        if there is None:
+            settings[key] = value
+        else:
+            settings[key] = [*([there] if isinstance(there, str) else there), value]
+    return settings
+
+
+def local_build_requirements(words: list[str]) -> dict[str, str]:
+    """Read NAME=DIR words.
+
+    Raises:
+        UsageError: a word without "=".
+    """
+    return dict(_pair(word, "--local-build-requirement", "NAME=DIR") for word in words)
+
+
+def _pair(word: str, option: str, form: str) -> tuple[str, str]:
+    key, equals, value = word.partition("=")
+    if not equals or not key:
+        raise UsageError(f"{option} {word!r} is not {form}", advice=f"Write {option} {form}.")
+    return key, value

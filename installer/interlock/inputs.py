@@ -1,0 +1,132 @@
+"""The files of a project that an editable build reads, as far as its configuration says: the inputs of a prepare edge.
+
+A file that does not exist is no input: Ninja would run the edge again and again. What a setup.py reads on its own, and
+what a version control system knows (setuptools-scm), cannot be told from outside.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from typing import TYPE_CHECKING, Any
+
+from interlock.distribution import normalize
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["project_inputs", "read_pyproject"]
+
+ALWAYS = ("pyproject.toml", "setup.py", "setup.cfg", "MANIFEST.in", "meson.build", "CMakeLists.txt", "hatch_build.py")
+
+
+def project_inputs(directory: str) -> list[str]:
+    """Return the absolute paths of existing files whose change can change what an editable build makes, sorted."""
+    named = [*ALWAYS, *_from_pyproject(read_pyproject(directory)), *_from_setup_cfg(directory)]
+    found: set[str] = set()
+    for name in named:
+        path = os.path.normpath(os.path.join(directory, name))
+        # A name of the project may be a pattern, the directory's own name never is.
+        matches = [path] if os.path.isfile(path) else glob.glob(name, root_dir=directory, recursive=True)
+        found.update(os.path.normpath(os.path.join(directory, match)) for match in matches)
+    return sorted(filter(os.path.isfile, found))
+
+
+def read_pyproject(directory: str) -> dict[str, Any]:
+    """Return a project's pyproject.toml, {} where there is none that can be read: its backend will say why."""
+    import tomllib
+
+    try:
+        with open(os.path.join(directory, "pyproject.toml"), "rb") as reader:
+            return tomllib.load(reader)
+    except (OSError, ValueError):
+        return {}
+
+
+def _from_pyproject(data: dict[str, Any]) -> Iterator[str]:
+    project, tool = _table(data, "project"), _table(data, "tool")
+    for value in (project.get("readme"), project.get("license")):
+        yield from _strings(value.get("file") if isinstance(value, dict) else value)
+    yield from _strings(project.get("license-files"))
+    yield from _from_setuptools(_table(tool, "setuptools"))
+    hatch = _table(tool, "hatch")
+    yield from _strings(_table(hatch, "version").get("path"))
+    for hooks in (_table(hatch, "build", "hooks"), _table(hatch, "metadata", "hooks")):
+        yield from _strings(_table(hooks, "custom").get("path"))
+    yield from _strings(_table(tool, "pdm", "version").get("path"))
+    yield from _strings(_table(tool, "poetry").get("readme"))
+    if "flit" in tool or "flit_core" in str(_table(data, "build-system").get("build-backend")):
+        module = str(
+            _table(tool, "flit", "module").get("name") or normalize(str(project.get("name"))).replace("-", "_")
+        )
+        yield from _module_files(module, ["", "src"])
+    yield from _from_backend_path(_table(data, "build-system"))
+
+
+def _from_setuptools(table: dict[str, Any]) -> Iterator[str]:
+    for rule in _table(table, "dynamic").values():
+        if isinstance(rule, dict):
+            yield from _strings(rule.get("file"))
+            for attribute in _strings(rule.get("attr")):
+                yield from _module_files(attribute.rpartition(".")[0], _package_directories(table.get("package-dir")))
+    if isinstance(found := _table(table, "packages").get("find"), dict):
+        for where in _strings(found.get("where")):
+            for rule in _table(table, "dynamic").values():
+                for attribute in _strings(rule.get("attr") if isinstance(rule, dict) else None):
+                    yield from _module_files(attribute.rpartition(".")[0], [where])
+
+
+def _from_setup_cfg(directory: str) -> Iterator[str]:
+    """Yield what `file:` and `attr:` in a setup.cfg name."""
+    import configparser
+
+    parser = configparser.ConfigParser(interpolation=None, strict=False)
+    try:
+        parser.read(os.path.join(directory, "setup.cfg"), encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError):
+        return
+    roots = ["", "src"]
+    for _, value in parser.items("metadata") if parser.has_section("metadata") else []:
+        kind, _, rest = value.strip().partition(":")
+        if kind == "file":
+            yield from (name.strip() for name in rest.replace("\n", ",").split(",") if name.strip())
+        elif kind == "attr":
+            yield from _module_files(rest.strip().rpartition(".")[0], roots)
+    if parser.has_section("metadata"):
+        for key in ("license_file", "license_files"):
+            yield from (
+                name.strip() for name in parser.get("metadata", key, fallback="").replace(",", "\n").split("\n") if name
+            )
+
+
+def _from_backend_path(build_system: dict[str, Any]) -> Iterator[str]:
+    """Yield the files of a backend that is in the project itself."""
+    module = str(build_system.get("build-backend", "")).partition(":")[0]
+    for path in _strings(build_system.get("backend-path")):
+        base = module.split(".")[0]
+        if base:
+            yield from (f"{path}/{base}.py", f"{path}/{base}/**/*.py")
+
+
+def _package_directories(value: object) -> list[str]:
+    roots = [root for root in value.values() if isinstance(root, str)] if isinstance(value, dict) else []
+    return list(dict.fromkeys([*roots, "", "src"]))
+
+
+def _module_files(module: str, roots: list[str]) -> Iterator[str]:
+    relative = module.replace(".", "/")
+    for root in roots:
+        base = f"{root}/{relative}" if root else relative
+        yield from (f"{base}.py", f"{base}/__init__.py")
+
+
+def _table(data: Any, *keys: str) -> dict[str, Any]:
+    for key in keys:
+        data = data.get(key) if isinstance(data, dict) else None
+    return data if isinstance(data, dict) else {}
+
+
+def _strings(value: object) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []

@@ -1,0 +1,320 @@
+"""Prepare an editable install: everything of it that needs no lock on the environment.
+
+Run the project's build backend, verify and unpack what it built, write what an installer adds, bring it to the disk and
+put it in the place of what was prepared before. docs/explanation/prepare.md has the why.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from interlock.build_environment import held, local_directories, make_recipe, missing
+from interlock.build_requirements import source_tree, tree_files
+from interlock.distribution import normalize
+from interlock.errors import EnvironmentMismatch, InterlockError, UsageError, WheelError
+from interlock.hooks import HookEnvironment, open_project
+from interlock.inputs import project_inputs, read_pyproject
+from interlock.prepared import MANIFEST, TREE, Prepared, load_prepared, manifest_text, seal
+from interlock.timings import span
+from interlock.unpack import unpack
+from interlock.wheel import open_wheel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from interlock.build_environment import BuildEnvironment, Recipe
+    from interlock.durable import Disk
+    from interlock.environment import Environment
+    from interlock.hooks import ConfigSettings, Project
+    from interlock.interpreter import Interpreter
+    from interlock.prepared import Requirement
+    from interlock.wheel import Wheel
+
+__all__ = ["BuildOptions", "PrepareResult", "prepare", "project_metadata"]
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOptions:
+    """How a project is built.
+
+    `constraints` are files for build requirements; `local` has the directory of build requirements that come from the
+    workspace, by name; without `isolation` hooks run with the python of the environment that gets the project.
+    """
+
+    config_settings: ConfigSettings = field(default_factory=dict)
+    constraints: tuple[str, ...] = ()
+    local: Mapping[str, str] = field(default_factory=dict)
+    isolation: bool = True
+    engine: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareResult:
+    """What was prepared, the existing files that it depends on (absolute), and whether anything was written."""
+
+    prepared: Prepared
+    inputs: tuple[str, ...]
+    changed: bool
+
+
+def prepare(
+    source: str,
+    output: str,
+    environment: Environment,
+    *,
+    options: BuildOptions | None = None,
+    extras: Iterable[str] = (),
+    disk: Disk,
+    timeout: float | None = None,
+) -> PrepareResult:
+    """Prepare the editable install of a project for an environment in the directory `output`.
+
+    Holds the build environment's lock (shared) and the source tree's, never the environment's. What `output` holds is
+    replaced only if the new content differs. `extras` decide which requirements the commit will check.
+
+    Raises:
+        BackendUnavailable, BackendError: no backend, or it failed.
+        WheelError: what it built breaks the specification.
+        EnvironmentMismatch: the project does not support the environment's Python.
+        EngineError: build requirements could not be installed.
+        UsageError: `output` holds something that interlock did not put there.
+
+    Specification: PEP 517, PEP 660; docs/explanation/prepare.md.
+    """
+    options = options or BuildOptions()
+    source, output = os.path.abspath(source), os.path.abspath(output)
+    _check_output(output)
+    project = open_project(source, reproduce=_command(source, output, environment, options, extras))
+    _check_static_python(source, environment)
+    work = os.path.join(os.path.dirname(output), f".{os.path.basename(output)}.tmp")
+    with _ready(project, options, environment.interpreter, environment, disk, timeout) as (hooks, used):
+        # The tree's lock is held: what lies here is what a killed process left.
+        disk.remove_tree(work)
+        try:
+            with span("build", source):
+                built = os.path.join(work, "wheel")
+                disk.make_directory(built)
+                wheel_path = project.build_editable(hooks, options.config_settings, built)
+            with span("unpack", source), open_wheel(wheel_path) as wheel:
+                new = os.path.join(work, "new")
+                prepared = _write(wheel, new, source, environment, extras, disk)
+            prepared, changed = _publish(prepared, new, output, os.path.join(work, "old"), disk)
+        finally:
+            disk.remove_tree(work)
+    inputs = [*project_inputs(source), *used]
+    return PrepareResult(prepared, tuple(dict.fromkeys(map(os.path.abspath, inputs))), changed)
+
+
+def project_metadata(
+    source: str,
+    *,
+    interpreter: Interpreter,
+    config_settings: ConfigSettings | None = None,
+    build_constraints: Iterable[str] = (),
+    local_build_requirements: Mapping[str, str] | None = None,
+    engine: str = "auto",
+    disk: Disk,
+    timeout: float | None = None,
+) -> str:
+    """Ask a project's backend for its METADATA, the one that an editable install would have.
+
+    Raises:
+        BackendUnavailable, BackendError, WheelError, EngineError: as `prepare`.
+    """
+    import hashlib
+    import shlex
+
+    from interlock.cache import cache_directory
+
+    options = BuildOptions(
+        config_settings or {}, tuple(build_constraints), local_build_requirements or {}, engine=engine
+    )
+    source = os.path.abspath(source)
+    project = open_project(source, reproduce=shlex.join([sys.executable, "-m", "build", "--metadata", source]))
+    # One hook at a time has the tree, so one directory for each tree is enough.
+    name = hashlib.sha256(os.fsencode(os.path.realpath(source))).hexdigest()
+    work = os.path.join(cache_directory(), "metadata", name)
+    with _ready(project, options, interpreter, None, disk, timeout) as (hooks, _):
+        disk.remove_tree(work)
+        try:
+            disk.make_directory(work)
+            directory = project.prepare_metadata(hooks, options.config_settings, work)
+            if directory is not None:
+                with open(os.path.join(directory, "METADATA"), encoding="utf-8") as reader:
+                    return reader.read()
+            with open_wheel(project.build_editable(hooks, options.config_settings, work)) as wheel:
+                return wheel.read(f"{wheel.dist_info}/METADATA").decode()
+        finally:
+            disk.remove_tree(work)
+
+
+@contextlib.contextmanager
+def _ready(
+    project: Project,
+    options: BuildOptions,
+    interpreter: Interpreter,
+    environment: Environment | None,
+    disk: Disk,
+    timeout: float | None,
+) -> Iterator[tuple[HookEnvironment, list[str]]]:
+    """Give an environment that has all a project's hooks need, and hold it and the source tree; also its input files."""
+    if not options.isolation and environment is not None:
+        with source_tree(project.directory, disk=disk, timeout=timeout):
+            yield HookEnvironment.without_isolation(environment), []
+        return
+    recipe = make_recipe(
+        project.requires,
+        interpreter=interpreter,
+        constraints=options.constraints,
+        local=options.local,
+        engine=options.engine,
+    )
+    with held(recipe, disk=disk, timeout=timeout) as build, source_tree(project.directory, disk=disk, timeout=timeout):
+        hooks = HookEnvironment.of(build)
+        with span("get requires", project.directory):
+            more = missing(build, recipe, project.get_requires(hooks, options.config_settings))
+        if not more:
+            yield hooks, _inputs_of(build, recipe)
+            return
+    recipe = recipe.extended(more)
+    with held(recipe, disk=disk, timeout=timeout) as build, source_tree(project.directory, disk=disk, timeout=timeout):
+        yield HookEnvironment.of(build), _inputs_of(build, recipe)
+
+
+def _inputs_of(build: BuildEnvironment, recipe: Recipe) -> list[str]:
+    local = [path for directory in local_directories(build) for path in tree_files(directory)]
+    return [build.receipt, *recipe.constraints, *local]
+
+
+def _write(
+    wheel: Wheel, directory: str, source: str, environment: Environment, extras: Iterable[str], disk: Disk
+) -> Prepared:
+    """Write a wheel's final files and their manifest into a new directory."""
+    requires_python = wheel.metadata.get("requires-python", [""])[0]
+    _check_python(f"{wheel.name} {wheel.version} ({source})", requires_python, environment)
+    tree = os.path.join(directory, TREE)
+    disk.make_directory(tree)
+    files = unpack(wheel, environment, tree, source=source, disk=disk)
+    prepared = seal(
+        Prepared(
+            directory=directory,
+            name=wheel.name,
+            normalized=normalize(wheel.name),
+            version=wheel.version,
+            source=source,
+            dist_info=os.path.dirname(files[-1].path),
+            environment=environment.path,
+            python=environment.interpreter.short,
+            implementation=environment.interpreter.implementation,
+            files=files,
+            requires=_requires(wheel, environment.interpreter, extras),
+            requires_python=requires_python,
+        )
+    )
+    disk.write(os.path.join(directory, MANIFEST), manifest_text(prepared))
+    disk.sync_directory(directory)
+    return prepared
+
+
+def _requires(wheel: Wheel, interpreter: Interpreter, extras: Iterable[str]) -> tuple[Requirement, ...]:
+    """Return what a distribution requires with these extras; an extra that names others of itself brings them in."""
+    from packaging.requirements import InvalidRequirement
+
+    from interlock.satisfy import parse_requirements
+
+    own, chosen = normalize(wheel.name), {normalize(extra) for extra in extras}
+    while True:
+        try:
+            found = parse_requirements(wheel.metadata.get("requires-dist", ()), interpreter, sorted(chosen))
+        except InvalidRequirement as error:
+            raise WheelError(
+                f"{wheel.name} {wheel.version} has a requirement that cannot be read: {error}",
+                advice="Correct the project's dependencies (PEP 508).",
+            ) from error
+        more = {normalize(extra) for one in found if one.name == own for extra in one.extras} - chosen
+        if not more:
+            kept = {one.requirement: one for one in found if one.name != own}
+            return tuple(kept[key] for key in sorted(kept))
+        chosen |= more
+
+
+def _publish(prepared: Prepared, new: str, output: str, old: str, disk: Disk) -> tuple[Prepared, bool]:
+    """Put a new prepared directory in its place, unless the same is there whole; tell whether it was."""
+    if _is_intact(output, prepared.digest):
+        return load_prepared(output), False
+    if os.path.lexists(output):
+        disk.replace(output, old)
+    disk.replace(new, output)
+    disk.sync_directory(os.path.dirname(output))
+    return load_prepared(output), True
+
+
+def _is_intact(output: str, digest: str) -> bool:
+    import hashlib
+
+    try:
+        there = load_prepared(output)
+        if there.digest != digest:
+            return False
+        for file in there.files:
+            with open(there.path_of(file), "rb") as reader:
+                if hashlib.file_digest(reader, "sha256").hexdigest() != file.sha256:
+                    return False
+    except (InterlockError, OSError):
+        return False
+    return True
+
+
+def _check_output(output: str) -> None:
+    if not os.path.lexists(output) or os.path.isfile(os.path.join(output, MANIFEST)):
+        return
+    if not os.path.isdir(output) or os.listdir(output):
+        raise UsageError(
+            f"{output} is not a directory that interlock prepared, and would be replaced",
+            advice="Give --output a directory of its own, that is empty or not there yet.",
+        )
+
+
+def _check_static_python(source: str, environment: Environment) -> None:
+    """Refuse early what pyproject.toml excludes: backends say it less well."""
+    project = read_pyproject(source).get("project")
+    if isinstance(project, dict) and isinstance(wanted := project.get("requires-python"), str):
+        _check_python(f"{project.get('name')} ({os.path.join(source, 'pyproject.toml')})", wanted, environment)
+
+
+def _check_python(who: str, wanted: str, environment: Environment) -> None:
+    if not wanted:
+        return
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    actual = environment.interpreter.markers["python_full_version"]
+    try:
+        supported = SpecifierSet(wanted).contains(actual, prereleases=True)
+    except InvalidSpecifier:
+        return  # pip reads such a field as none at all
+    if not supported:
+        raise EnvironmentMismatch(
+            f"{who} requires Python {wanted}, but {environment.path} has Python {actual}",
+            advice="Give the environment another interpreter (`interlock venv --python`, `python` in the configuration), "
+            "or leave the project out of it.",
+        )
+
+
+def _command(source: str, output: str, environment: Environment, options: BuildOptions, extras: Iterable[str]) -> str:
+    """Return the command line that prepares the same again."""
+    import shlex
+
+    words = ["interlock", "prepare", source, "--venv", environment.path, "--output", output]
+    for key, value in options.config_settings.items():
+        values: Sequence[str] = [value] if isinstance(value, str) else value
+        words += [word for one in values for word in ("-C", f"{key}={one}")]
+    words += [word for extra in extras for word in ("--extra", extra)]
+    words += [word for path in options.constraints for word in ("--build-constraint", path)]
+    words += [word for name, path in options.local.items() for word in ("--local-build-requirement", f"{name}={path}")]
+    words += [] if options.isolation else ["--no-build-isolation"]
+    words += [] if options.engine == "auto" else ["--engine", options.engine]
+    return shlex.join(words)

@@ -1,0 +1,153 @@
+"""A wheel becomes the final files of an installed distribution: what pip would leave in site-packages and scripts.
+
+Specification: packaging.python.org "Binary distribution format", "Recording installed projects", "Direct URL".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import posixpath
+import sys
+from base64 import urlsafe_b64encode
+from typing import TYPE_CHECKING
+
+from interlock.distribution import RecordEntry, format_record
+from interlock.errors import UnsafePath, WheelError
+from interlock.prepared import File
+from interlock.scripts import make_script, parse_scripts, rewrite_script
+
+if TYPE_CHECKING:
+    from interlock.durable import Disk
+    from interlock.environment import Environment
+    from interlock.scripts import EntryPoint
+    from interlock.wheel import Wheel
+
+__all__ = ["unpack"]
+
+INSTALLER = b"interlock\n"
+# Written by whoever installs, whatever the wheel has under these names.
+INSTALLERS_OWN = ("INSTALLER", "REQUESTED", "direct_url.json")
+# What setuptools generates beside a script of that name (pip: is_entrypoint_wrapper).
+WRAPPER_ENDINGS = (".exe", "-script.py", ".pya")
+
+
+def unpack(
+    wheel: Wheel, environment: Environment, tree: str, *, source: str, disk: Disk, platform: str = sys.platform
+) -> tuple[File, ...]:
+    """Write the files of an editable wheel below the directory `tree`, at their paths in the environment; RECORD last.
+
+    Every file is synced, and so is every directory.
+
+    Raises:
+        RecordMismatch: a file is not what the wheel's RECORD says.
+        UnsafePath: a file would take the place of the environment's own.
+        WheelError: two files for one path, a script that cannot be made.
+    """
+    writer = _Writer(tree, environment, wheel.path, disk)
+    dist_info = f"{wheel.library(environment.layout)}/{wheel.dist_info}"
+    own = {f"{wheel.dist_info}/{name}" for name in INSTALLERS_OWN}
+    entry_points = f"{wheel.dist_info}/entry_points.txt"
+    scripts = (
+        parse_scripts(wheel.read(entry_points).decode("utf-8", "replace"), os.path.basename(wheel.path))
+        if entry_points in wheel.record
+        else []
+    )
+    for member in wheel.members(environment.layout):
+        if member.name in own or (member.script and _is_wrapper(member.path, scripts)):
+            continue
+        data = wheel.read(member.name)
+        writer.add(
+            member.path,
+            rewrite_script(data, environment, platform) if member.script else data,
+            executable=member.executable,
+        )
+    for entry in scripts:
+        name, data = make_script(entry, environment, platform)
+        writer.add(f"{environment.layout.scripts}/{name}", data, executable=True)
+    writer.add(f"{dist_info}/INSTALLER", INSTALLER)
+    writer.add(f"{dist_info}/REQUESTED", b"")
+    writer.add(f"{dist_info}/direct_url.json", _direct_url(source))
+    writer.add(f"{dist_info}/RECORD", _record(writer.files, dist_info))
+    writer.finish()
+    return tuple(writer.files)
+
+
+class _Writer:
+    """Write files below a directory, each path once, and remember them."""
+
+    def __init__(self, tree: str, environment: Environment, wheel: str, disk: Disk) -> None:
+        self.files: list[File] = []
+        self._tree = tree
+        self._environment = environment
+        self._wheel = os.path.basename(wheel)
+        self._disk = disk
+        self._paths: set[str] = set()
+        self._directories = {tree}
+
+    def add(self, path: str, data: bytes, *, executable: bool = False) -> None:
+        if path in self._paths:
+            raise WheelError(
+                f"{self._wheel} has two files for {path}",
+                advice="Rename a script or a data file of the project; nothing was installed.",
+            )
+        if _belongs_to_environment(path, self._environment):
+            raise UnsafePath(
+                f"{self._wheel} would replace {path}, which is a part of the environment itself",
+                advice="Rename the script or the data file of the project; nothing was installed.",
+            )
+        self._paths.add(path)
+        destination = os.path.join(self._tree, *path.split("/"))
+        self._make_parents(os.path.dirname(destination))
+        self._disk.write(destination, data, executable=executable)
+        self.files.append(File(path, hashlib.sha256(data).hexdigest(), len(data), executable))
+
+    def finish(self) -> None:
+        for directory in sorted(self._directories, reverse=True):
+            self._disk.sync_directory(directory)
+
+    def _make_parents(self, directory: str) -> None:
+        if directory not in self._directories:
+            self._disk.make_directory(directory)
+            while directory not in self._directories:
+                self._directories.add(directory)
+                directory = os.path.dirname(directory)
+
+
+def _is_wrapper(path: str, scripts: list[EntryPoint]) -> bool:
+    name = posixpath.basename(path)
+    for ending in WRAPPER_ENDINGS:
+        if name.lower().endswith(ending):
+            name = name[: -len(ending)]
+            break
+    return any(entry.name == name for entry in scripts)
+
+
+def _belongs_to_environment(path: str, environment: Environment) -> bool:
+    """Tell whether a path is what makes the environment one, or interlock's or uv's own."""
+    if path.partition("/")[0] in {".interlock", ".lock", "pyvenv.cfg"}:
+        return True
+    directory, name = posixpath.split(path)
+    stem = name.lower().removesuffix(".exe").rstrip("0123456789.")
+    return directory == environment.layout.scripts and stem in {"python", "pythonw"}
+
+
+def _direct_url(source: str) -> bytes:
+    from pathlib import Path
+
+    return json.dumps({"dir_info": {"editable": True}, "url": Path(source).as_uri()}, sort_keys=True).encode()
+
+
+def _record(files: list[File], dist_info: str) -> bytes:
+    library = posixpath.dirname(dist_info)
+    entries = [
+        RecordEntry(
+            posixpath.relpath(file.path, library),
+            "sha256=" + urlsafe_b64encode(bytes.fromhex(file.sha256)).rstrip(b"=").decode(),
+            file.size,
+        )
+        for file in files
+    ]
+    entries.append(RecordEntry(posixpath.relpath(f"{dist_info}/RECORD", library)))
+    return format_record(sorted(entries, key=lambda entry: entry.path)).encode("utf-8", "surrogateescape")
