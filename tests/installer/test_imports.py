@@ -24,7 +24,7 @@ FORBIDDEN = {
     "interlock.requirements", "interlock.wheel", "interlock_gn", "interlock_ninja",
 }  # fmt: skip
 OWN = {
-    "interlock", "interlock.access", "interlock.changes", "interlock.cli", "interlock.commands", "interlock.commands.install",
+    "interlock", "interlock.access", "interlock.changes", "interlock.cli", "interlock.commands", "interlock.commands.install", "interlock.commands.receipts",
     "interlock.distribution", "interlock.durable", "interlock.environment", "interlock.errors", "interlock.interpreter",
     "interlock.journal", "interlock.locks", "interlock.platforms", "interlock.prepared", "interlock.satisfy", "interlock.stamp",
     "interlock.timings", "interlock.transaction",

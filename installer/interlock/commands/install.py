@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from interlock.durable import Disk
+from interlock.commands.receipts import Run, add_receipt_arguments
 from interlock.prepared import load_prepared
-from interlock.stamp import write_depfile, write_stamp
 from interlock.transaction import commit
 
 if TYPE_CHECKING:
     import argparse
 
+    from interlock.durable import Disk
     from interlock.prepared import Prepared
     from interlock.transaction import Receipt
 
@@ -28,8 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prepared", metavar="PREPARED")
     parser.add_argument("--venv", required=True, metavar="PATH", help="the environment")
     add_check_arguments(parser)
-    parser.add_argument("--stamp", metavar="FILE", help="write a receipt, if what it says has changed")
-    parser.add_argument("--depfile", metavar="FILE", help="write a depfile: the installed RECORD")
+    add_receipt_arguments(parser)
 
 
 def add_check_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,19 +43,10 @@ def add_check_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Commit, write the stamp, and say what happened where no stamp was asked for."""
-    disk = Disk(arguments.durability)
-    # Before anything is read: an edit made meanwhile must be newer than the stamp.
-    started_ns = disk.clock_ns(os.path.dirname(arguments.stamp) or ".") if arguments.stamp else 0
+    edge = Run.start(arguments)
     prepared = load_prepared(arguments.prepared)
-    receipt = commit_prepared(prepared, arguments, disk)
-    if arguments.depfile:
-        # Where another tool replaces or removes what this edge installed, Ninja runs the edge again.
-        record = os.path.join(prepared.environment, *prepared.dist_info.split("/"), "RECORD")
-        write_depfile(arguments.depfile, arguments.stamp or arguments.prepared, [relative(record)], disk=disk)
-    if arguments.stamp:
-        write_stamp(arguments.stamp, receipt.as_stamp(), started_ns=started_ns, disk=disk)
-    else:
-        print(f"{'installed' if receipt.changed else 'unchanged'} {receipt.name} {receipt.version}")
+    receipt = commit_prepared(prepared, arguments, edge.disk)
+    edge.finish(receipt.as_stamp(), [installed_record(prepared)], describe(receipt))
     return 0
 
 
@@ -73,9 +63,11 @@ def commit_prepared(prepared: Prepared, arguments: argparse.Namespace, disk: Dis
     )
 
 
-def relative(path: str) -> str:
-    """Spell a path as Ninja files do: relative to here where that is possible."""
-    try:
-        return os.path.relpath(path).replace(os.sep, "/")
-    except ValueError:  # another drive, on Windows
-        return path.replace(os.sep, "/")
+def installed_record(prepared: Prepared) -> str:
+    """Return the installed RECORD: an input, because Ninja must run the edge again when another tool removes it."""
+    return os.path.join(prepared.environment, *prepared.dist_info.split("/"), "RECORD")
+
+
+def describe(receipt: Receipt) -> str:
+    """Say in a line what a commit did."""
+    return f"{'installed' if receipt.changed else 'unchanged'} {receipt.name} {receipt.version}"

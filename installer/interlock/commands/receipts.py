@@ -32,9 +32,14 @@ class Run:
     started_ns: int
 
     @classmethod
-    def start(cls, arguments: argparse.Namespace, directory: str) -> Run:
-        """Sample the clock before anything is read; `directory` is on the file system in question if there is no stamp."""
+    def start(cls, arguments: argparse.Namespace, directory: str = "") -> Run:
+        """Sample the clock before anything is read; `directory` is on the file system in question if there is no stamp.
+
+        Without either there is nothing whose time would matter, and nothing is touched.
+        """
         disk = Disk(arguments.durability)
+        if not arguments.stamp and not directory:
+            return cls(arguments, disk, 0)
         where = os.path.dirname(arguments.stamp) if arguments.stamp else directory
         return cls(arguments, disk, disk.clock_ns(where or "."))
 

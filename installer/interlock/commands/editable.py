@@ -1,0 +1,44 @@
+"""Prepare and install in one: the editable install of a project, for builds that have one edge for it.
+
+Takes the place of `uv pip install -e DIR`. The backend runs outside the environment's lock; requirements of the project must be
+installed already, and no index is asked for them.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import TYPE_CHECKING
+
+from interlock.commands.install import add_check_arguments, commit_prepared, describe, installed_record
+from interlock.commands.prepare import add_build_arguments, prepare_from
+from interlock.commands.receipts import Run, add_receipt_arguments
+from interlock.environment import open_environment, state_directory
+
+if TYPE_CHECKING:
+    import argparse
+
+COMMON = True
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `interlock editable`."""
+    parser.add_argument("directory", metavar="DIR", help="the project's directory")
+    parser.add_argument("--venv", required=True, metavar="PATH", help="the environment")
+    add_build_arguments(parser)
+    add_check_arguments(parser)
+    add_receipt_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prepare beside the environment's own state, commit, leave the receipt of the install."""
+    edge = Run.start(arguments)
+    environment = open_environment(arguments.venv)
+    output = os.path.join(state_directory(environment.path), "prepared", f"{os.getpid()}-{secrets.token_hex(8)}")
+    try:
+        result = prepare_from(arguments, output, edge)
+        receipt = commit_prepared(result.prepared, arguments, edge.disk)
+    finally:
+        edge.disk.remove_tree(output)
+    edge.finish(receipt.as_stamp(), [*result.inputs, installed_record(result.prepared)], describe(receipt))
+    return 0
