@@ -12,8 +12,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from interlock.distribution import normalize
+from interlock_ninja.pep508 import requirement
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from interlock_ninja.config import Configuration, EnvironmentConfig
     from interlock_ninja.graph import EnvironmentGraph, Node
@@ -152,8 +155,8 @@ class _Layout:
         )
 
     def _build_environment(self, project: Project) -> Edge:
-        third_party, _ = self._split_build_requires(project)
-        arguments = [word for requirement in third_party for word in ("-r", requirement)]
+        arguments = [word for requirement in project.build_requires for word in ("-r", requirement)]
+        arguments += self._local_build_requirements(project)
         arguments += [
             word for path in self._environment.build_constraints for word in ("--constraint", self._relative(path))
         ]
@@ -163,7 +166,7 @@ class _Layout:
         return Edge(
             "build-env",
             "",
-            ", ".join(third_party) or "no requirements",
+            ", ".join(project.build_requires) or "no requirements",
             tuple(arguments),
             f"interlock/build-env/{key}.stamp",
             (os.path.realpath(self._graph.interpreter.executable), *constraints),
@@ -177,9 +180,7 @@ class _Layout:
         arguments += [word for extra in node.extras for word in ("--extra", extra)]
         for path in environment.build_constraints:
             arguments += ["--build-constraint", self._relative(path)]
-        _, inside = self._split_build_requires(project)
-        for name, directory in inside:
-            arguments += ["--local-build-requirement", f"{name}={self._relative(directory)}"]
+        arguments += self._local_build_requirements(project)
         return Edge(
             "prepare",
             self._target(project, "editable_prepare"),
@@ -214,19 +215,12 @@ class _Layout:
             ),
         )
 
-    def _split_build_requires(self, project: Project) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
-        """Tell third-party build requirements from those that are projects of the workspace: no index hears of these."""
-        from packaging.requirements import Requirement
-        from packaging.utils import canonicalize_name
-
-        third_party, inside = [], []
-        for line in project.build_requires:
-            name = canonicalize_name(Requirement(line).name)
-            if name in self._local and name != project.normalized:
-                inside.append((name, self._local[name].directory))
-            else:
-                third_party.append(line)
-        return tuple(third_party), tuple(inside)
+    def _local_build_requirements(self, project: Project) -> list[str]:
+        """Say where build requirements are that are projects of the workspace: no index hears of these."""
+        names = {requirement(line).name for line in project.build_requires}
+        inside = [self._local[name] for name in sorted(map(normalize, names)) if name in self._local]
+        words = [f"{one.normalized}={self._relative(one.directory)}" for one in inside if one is not project]
+        return [word for pair in words for word in ("--local-build-requirement", pair)]
 
     def _engine(self) -> tuple[str, ...]:
         return () if self._configuration.engine == "auto" else ("--engine", self._configuration.engine)
@@ -257,8 +251,3 @@ def _settings(environment: EnvironmentConfig, name: str) -> Mapping[str, Sequenc
         for key, value in environment.config_settings.get(scope, {}).items():
             merged[key] = (value,) if isinstance(value, str) else value
     return merged
-
-
-def stamps_of(edges: Iterable[Edge]) -> list[str]:
-    """Return the stamps of some edges, in their order."""
-    return [edge.stamp for edge in edges]

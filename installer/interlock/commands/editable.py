@@ -37,6 +37,10 @@ def run(arguments: argparse.Namespace) -> int:
     output = os.path.join(state_directory(environment.path), "prepared", f"{os.getpid()}-{secrets.token_hex(8)}")
     try:
         result = prepare_from(arguments, output, edge)
+        if edge.started_ns:
+            # The installed RECORD keeps this time: as an input of this very edge it must not be newer than its start.
+            record = result.prepared.files[-1]
+            edge.disk.set_mtime(result.prepared.path_of(record), edge.started_ns)
         receipt = commit_prepared(result.prepared, arguments, edge.disk)
     finally:
         edge.disk.remove_tree(output)
