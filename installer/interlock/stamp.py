@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,7 +16,11 @@ if TYPE_CHECKING:
 
     from interlock.durable import Disk
 
-__all__ = ["escape_make", "read_stamp", "relative_path", "write_depfile", "write_stamp"]
+__all__ = ["escape_make", "is_expressible", "read_stamp", "relative_path", "write_depfile", "write_stamp"]
+
+_AFTER_BACKSLASHES = re.compile(r"(\\*)([ #:$])")
+# Plain characters, those that can be escaped, and whatever a backslash precedes.
+_EXPRESSIBLE = re.compile(r"""(?:\\+[^\n\r\0\\]|[A-Za-z0-9+?"'&,/_.~()}{%=@\[\]! #:$\u0080-\U0010ffff-])+\\*|\\+""")
 
 
 def write_stamp(path: str, receipt: Mapping[str, Any], *, started_ns: int, disk: Disk) -> bool:
@@ -41,20 +46,31 @@ def read_stamp(path: str) -> dict[str, Any] | None:
 def escape_make(path: str) -> str:
     """Escape a path for a depfile, in the dialect that Ninja's depfile parser reads.
 
-    Ninja undoes a backslash before space, `#` and `:`, and `$$`; backslashes in front of a space must be doubled.
+    Backslashes count only in front of a space (2n+1 of them are n and the space), `#` or `:` (one is taken away); any other
+    character after them is read as it is. A colon or backslash cannot end a name: `/.` follows it, which Ninja takes away
+    again when it makes paths canonical.
     """
-    escaped = []
-    for index, character in enumerate(path):
-        if character == " ":
-            backslashes = len(path[:index]) - len(path[:index].rstrip("\\"))
-            escaped.append("\\" * (backslashes + 1) + " ")
-        elif character == "#":
-            escaped.append("\\#")
-        elif character == "$":
-            escaped.append("$$")
-        else:
-            escaped.append(character)
-    return "".join(escaped)
+    escaped = _AFTER_BACKSLASHES.sub(_escaped, path)
+    return f"{escaped}/." if path.endswith((":", "\\")) else escaped
+
+
+def is_expressible(path: str) -> bool:
+    """Tell whether a depfile can name a path: Ninja has no escape for line breaks, tabs and any of ``;<>|*^` ``.
+
+    Ninja before 1.12 cannot read ``?"'&`` either; with one of these in a name it runs the edge each time.
+    """
+    return _EXPRESSIBLE.fullmatch(path) is not None
+
+
+def _escaped(match: re.Match[str]) -> str:
+    backslashes, character = match.groups()
+    if character == " ":
+        return backslashes * 2 + "\\ "
+    if character == "#" or (character == ":" and backslashes):
+        return f"{backslashes}\\{character}"
+    if character == "$" and not backslashes:
+        return "$$"
+    return backslashes + character
 
 
 def relative_path(path: str) -> str:
@@ -66,8 +82,11 @@ def relative_path(path: str) -> str:
 
 
 def write_depfile(path: str, target: str, inputs: Iterable[str], *, disk: Disk) -> None:
-    """Publish a depfile in Make's syntax: one target, the files that its edge read, each once, sorted."""
+    """Publish a depfile in Make's syntax: one target, the files that its edge read, each once, sorted.
+
+    Paths that no depfile can name are left out: a name that Ninja reads as another would keep the edge dirty for ever.
+    """
     lines = [f"{escape_make(target)}:"]
-    lines += [f"  {escape_make(name)}" for name in sorted(set(inputs))]
+    lines += [f"  {escape_make(name)}" for name in sorted(set(inputs)) if is_expressible(name)]
     disk.make_directory(os.path.dirname(path) or ".")
     disk.publish(path, (" \\\n".join(lines) + "\n").encode("utf-8", "surrogateescape"))
