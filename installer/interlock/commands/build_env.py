@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Find or make it, then the receipt."""
-    edge = Run.start(arguments, ".")
+    edge = Run.start(arguments)
     interpreter = find_interpreter(arguments.python, root=os.getcwd(), disk=edge.disk)
     recipe = make_recipe(
         arguments.require,
