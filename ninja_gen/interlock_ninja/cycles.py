@@ -1,4 +1,4 @@
-"""Strongly connected components: the order of an acyclic graph, and the cycles of one that is not."""
+"""Strongly connected components, in the order in which their members can be installed."""
 
 from __future__ import annotations
 
@@ -6,74 +6,81 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["components", "cycle_through"]
+__all__ = ["components", "shortest_cycle"]
 
 
-def components(graph: Mapping[str, Collection[str]]) -> list[tuple[str, ...]]:
-    """Return the strongly connected components, each after all those that it points to, its members sorted.
+def components(edges: Mapping[str, Sequence[str]]) -> list[tuple[str, ...]]:
+    """Return the strongly connected components of a graph, those that others point to first; members sorted.
 
-    `graph` maps every node to those that it depends on. Tarjan's algorithm without recursion: linear, and no depth is too
-    deep for it. The order depends on nothing but the names.
+    `edges` has every node as a key. The same graph gives the same order, whatever the order of its keys. Linear in nodes and
+    edges, and without recursion: a chain of 10,000 projects is a chain of 10,000 frames otherwise.
+    Source: R. Tarjan, "Depth-first search and linear graph algorithms", 1972.
     """
     index: dict[str, int] = {}
     low: dict[str, int] = {}
     stack: list[str] = []
     on_stack: set[str] = set()
     found: list[tuple[str, ...]] = []
-    for root in sorted(graph):
-        if root in index:
+    for start in sorted(edges):
+        if start in index:
             continue
-        work = [(root, iter(sorted(graph[root])))]
-        index[root] = low[root] = len(index)
-        stack.append(root)
-        on_stack.add(root)
+        work: list[tuple[str, Iterator[str]]] = [_enter(start, edges, index, low, stack, on_stack)]
         while work:
-            node, successors = work[-1]
-            for successor in successors:
-                if successor not in index:
-                    index[successor] = low[successor] = len(index)
-                    stack.append(successor)
-                    on_stack.add(successor)
-                    work.append((successor, iter(sorted(graph[successor]))))
-                    break
-                if successor in on_stack:
-                    low[node] = min(low[node], index[successor])
-            else:
+            node, following = work[-1]
+            child = next((each for each in following if each not in index or each in on_stack), None)
+            if child is None:
                 work.pop()
                 if work:
                     low[work[-1][0]] = min(low[work[-1][0]], low[node])
                 if low[node] == index[node]:
-                    members = stack[_position(stack, node) :]
-                    del stack[-len(members) :]
-                    on_stack.difference_update(members)
-                    found.append(tuple(sorted(members)))
+                    found.append(_leave(node, stack, on_stack))
+            elif child in index:
+                low[node] = min(low[node], index[child])
+            else:
+                work.append(_enter(child, edges, index, low, stack, on_stack))
     return found
 
 
-def _position(stack: Sequence[str], node: str) -> int:
-    """Find a node near the end of a stack."""
-    position = len(stack) - 1
-    while stack[position] != node:
-        position -= 1
-    return position
+def _enter(
+    node: str,
+    edges: Mapping[str, Sequence[str]],
+    index: dict[str, int],
+    low: dict[str, int],
+    stack: list[str],
+    on_stack: set[str],
+) -> tuple[str, Iterator[str]]:
+    index[node] = low[node] = len(index)
+    stack.append(node)
+    on_stack.add(node)
+    return node, iter(sorted(edges[node]))
 
 
-def cycle_through(start: str, graph: Mapping[str, Collection[str]], members: Sequence[str]) -> list[str]:
-    """Return a shortest path from a member of a cycle back to itself: [start, ..., start]."""
-    inside = set(members)
+def _leave(node: str, stack: list[str], on_stack: set[str]) -> tuple[str, ...]:
+    members = []
+    while True:
+        member = stack.pop()
+        on_stack.discard(member)
+        members.append(member)
+        if member == node:
+            return tuple(sorted(members))
+
+
+def shortest_cycle(members: Sequence[str], edges: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Return a shortest way from a component's first member back to it: ("a", "b", "a")."""
+    start, inside = members[0], set(members)
     came_from: dict[str, str] = {}
     queue = deque([start])
     while queue:
         node = queue.popleft()
-        for successor in sorted(graph[node]):
-            if successor == start:
-                path = [node]
-                while path[-1] != start:
-                    path.append(came_from[path[-1]])
-                return [*reversed(path), start]
-            if successor in inside and successor not in came_from:
-                came_from[successor] = node
-                queue.append(successor)
-    raise ValueError(f"{start} is in no cycle")
+        for following in sorted(edges[node]):
+            if following == start:
+                way = [start, node]
+                while way[-1] != start:
+                    way.append(came_from[way[-1]])
+                return tuple(reversed(way))
+            if following in inside and following not in came_from:
+                came_from[following] = node
+                queue.append(following)
+    return (start,)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from interlock.distribution import normalize
 from interlock.errors import ConfigurationError, GraphError
-from interlock.interpreter import find_interpreter
-from interlock_ninja.closure import Closure
-from interlock_ninja.cycles import components, cycle_through
-from interlock_ninja.pep508 import specifier
+from interlock_ninja import pep508
+from interlock_ninja.conflicts import check_names, check_python, shared_imports
+from interlock_ninja.cycles import components, shortest_cycle
+from interlock_ninja.requires import Requires
+from interlock_ninja.tables import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -20,11 +19,10 @@ if TYPE_CHECKING:
     from interlock.interpreter import Interpreter
     from interlock_ninja.config import EnvironmentConfig
     from interlock_ninja.project import Project
+    from interlock_ninja.requires import Internal
     from interlock_ninja.workspace import Workspace
 
 __all__ = ["EnvironmentGraph", "Node", "environment_graph"]
-
-EXAMPLES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,142 +73,191 @@ def environment_graph(
         GraphError: two projects of one name, versions or interpreters that exclude each other: all of them at once.
         InterpreterNotFound: nothing answers to the environment's `python`.
     """
-    root = workspace.configuration.root
-    interpreter = interpreter or find_interpreter(environment.python, root=root, disk=disk)
+    if interpreter is None:
+        from interlock.interpreter import find_interpreter
+
+        interpreter = find_interpreter(environment.python, root=workspace.configuration.root, disk=disk)
     by_name: dict[str, list[Project]] = {}
     for project in workspace.projects:
         by_name.setdefault(project.normalized, []).append(project)
-    chosen = _chosen(environment, by_name)
-    extras, groups = _choices(environment, by_name, "extras"), _choices(environment, by_name, "groups")
-    closure = Closure({name: projects[0] for name, projects in by_name.items()}, interpreter)
-    closure.add(chosen, extras, groups)
-    _check_names(environment, closure.members, by_name)
-    _check_interpreter(environment, closure.members.values(), interpreter)
-    warnings = [*closure.warnings, *_specifier_warnings(closure, workspace.configuration.internal_specifiers)]
-    ordered = components(closure.needs)
-    cycles = tuple(members for members in ordered if len(members) > 1)
-    warnings += [_cycle_warning(cycle, closure) for cycle in cycles]
-    warnings += _import_warnings(closure.members.values())
-    cycle_of = {name: set(cycle) for cycle in cycles for name in cycle}
-    nodes = [
-        Node(
-            closure.members[name],
-            extras.get(name, ()),
-            tuple(sorted(one for one in closure.needs[name] if one not in cycle_of.get(name, ()))),
-            tuple(sorted(one for one in closure.needs[name] if one in cycle_of.get(name, ()))),
-            tuple(sorted(closure.any_version.get(name, ()))),
-        )
-        for members in ordered
-        for name in members
+    _check_scopes(workspace, environment, by_name)
+    requires = Requires({name: projects[0] for name, projects in by_name.items()}, interpreter.markers)
+    closure = _Closure(requires, environment)
+    chosen = by_name if environment.projects is None else map(_normalize, environment.projects)
+    closure.add(chosen)
+    names = sorted(closure.extras)
+    check_names(environment.name, {name: by_name[name] for name in names})
+    projects = {name: by_name[name][0] for name in names}
+    check_python(environment.name, interpreter, projects.values())
+    mismatches = _mismatches(closure, projects)
+    any_version = _settle(workspace, environment, mismatches)
+    edges = {name: sorted({each.target for each in closure.needs(name)} - {name}) for name in names}
+    nodes, cycles = _ordered(closure, projects, edges, any_version)
+    warnings = [
+        *closure.unknown_extras(),
+        *(line for line, _ in mismatches),
+        *(_describe_cycle(cycle, edges) for cycle in cycles),
+        *shared_imports(node.project for node in nodes),
     ]
     third_party = tuple(sorted(closure.third_party))
-    return EnvironmentGraph(environment, interpreter, tuple(nodes), cycles, third_party, tuple(warnings))
+    return EnvironmentGraph(environment, interpreter, nodes, cycles, third_party, tuple(warnings))
 
 
-def _chosen(environment: EnvironmentConfig, by_name: Mapping[str, Sequence[Project]]) -> list[str]:
-    if environment.projects is None:
-        return sorted(by_name)
-    return [_known(name, by_name, f"environments.{environment.name}.projects") for name in environment.projects]
+class _Closure:
+    """The projects of an environment: those chosen, and whatever of the workspace they require."""
+
+    def __init__(self, requires: Requires, environment: EnvironmentConfig) -> None:
+        self.requires = requires
+        self.environment = environment
+        self.extras: dict[str, tuple[str, ...]] = {}
+        self.third_party: set[str] = set()
+        self.grouped: list[Internal] = []  # what groups require of the workspace: no order of installation
+
+    def add(self, names: Iterable[str]) -> None:
+        """Add projects by their normalized names, with the extras and groups that the configuration chooses for them."""
+        waiting = list(names)
+        while waiting:
+            name = waiting.pop()
+            if name in self.extras:
+                continue
+            project = self.requires.projects[name]
+            extras = _chosen(self.environment.extras, name, project.optional_dependencies)
+            self.extras[name] = self.requires.with_own_extras(name, extras)
+            found = self.requires.everything(name, ("", *extras))
+            self.third_party.update(found.third_party)
+            waiting += [each.target for each in found.internal]
+            for group in _chosen(self.environment.groups, name, project.groups):
+                found = self.requires.group(name, group)
+                self.third_party.update(found.third_party)
+                self.grouped += found.internal
+                waiting += [each.target for each in found.internal]
+
+    def needs(self, name: str) -> Sequence[Internal]:
+        """Return all that must be there for one project: what it requires, and what the extras that it asks for require."""
+        return self.requires.everything(name, ("", *self.extras[name])).internal
+
+    def unknown_extras(self) -> list[str]:
+        """Return a warning for each extra of a project that another one asks for and that it does not have."""
+        return [
+            f"{each.file} wants {each.line!r}, and {each.target} has no extra {extra!r}"
+            for name in sorted(self.extras)
+            for each in dict.fromkeys(self.needs(name))
+            if each.source == name
+            for extra in each.extras
+            if extra not in self.requires.projects[each.target].optional_dependencies
+        ]
 
 
-def _known(name: str, names: Iterable[str], key: str) -> str:
-    known = list(names)
-    if (normalized := normalize(name)) in known:
-        return normalized
-    near = difflib.get_close_matches(normalized, known, n=1)
-    hint = f"Did you mean {near[0]}? " if near else ""
-    raise ConfigurationError(
-        f"{key} names {name!r}, which no project of the workspace is called",
-        advice=f"{hint}`interlock projects` lists the names.",
-    )
+def _normalize(name: str) -> str:
+    return pep508.normalize(name)
 
 
-def _choices(
-    environment: EnvironmentConfig, by_name: Mapping[str, Sequence[Project]], kind: str
-) -> dict[str, tuple[str, ...]]:
-    """Return the extras or groups that each project gets."""
-    wanted = environment.extras if kind == "extras" else environment.groups
-    key = f"environments.{environment.name}.{kind}"
-    chosen: dict[str, dict[str, None]] = {}
-    for scope, names in wanted.items():
-        projects = list(by_name) if scope == "*" else [_known(scope, by_name, key)]
-        for name in map(normalize, names):
-            having = [project for project in projects if name in map(normalize, _declared(by_name[project][0], kind))]
-            if not having:
-                where = "no project of the workspace" if scope == "*" else f"{scope}, which does not,"
-                raise ConfigurationError(
-                    f"{key} asks for {name!r}, and {where} declares it",
-                    advice="`interlock projects --format json` shows what each project declares.",
-                )
-            for project in having:
-                chosen.setdefault(project, {})[name] = None
-    return {project: tuple(sorted(names)) for project, names in chosen.items()}
+def _chosen(scopes: Mapping[str, Sequence[str]], name: str, declared: Iterable[str]) -> tuple[str, ...]:
+    """Return what a table of the configuration chooses for one project, of what the project declares."""
+    there = set(declared)
+    return tuple(sorted({each for scope in ("*", name) for each in scopes.get(scope, ()) if each in there}))
 
 
-def _declared(project: Project, kind: str) -> Mapping[str, tuple[str, ...]]:
-    return project.optional_dependencies if kind == "extras" else project.groups
-
-
-def _check_names(
-    environment: EnvironmentConfig, members: Iterable[str], by_name: Mapping[str, Sequence[Project]]
+def _check_scopes(
+    workspace: Workspace, environment: EnvironmentConfig, by_name: Mapping[str, Sequence[Project]]
 ) -> None:
-    lines = [
-        f"\n  {name}: {', '.join(project.metadata_file for project in by_name[name])}"
-        for name in sorted(members)
-        if len(by_name[name]) > 1
-    ]
-    if lines:
+    """Raise if the environment's tables name a project, an extra or a group that is not there."""
+    place = workspace.configuration.file or workspace.configuration.root
+    where = f"{place}: environment {environment.name!r}"
+    tables: tuple[tuple[str, Iterable[str]], ...] = (
+        ("projects", map(_normalize, environment.projects or ())),
+        ("extras", environment.extras),
+        ("groups", environment.groups),
+        ("config-settings", environment.config_settings),
+    )
+    for key, names in tables:
+        for name in names:
+            if name != "*" and name not in by_name:
+                raise ConfigurationError(
+                    f"{where}: `{key}` names {name!r}, and no project is called that{nearest(name, by_name)}",
+                    advice="`interlock projects` lists what there is, and what was skipped and why.",
+                )
+    chosen: tuple[tuple[str, str, Mapping[str, Sequence[str]]], ...] = (
+        ("extras", "extra", environment.extras),
+        ("groups", "dependency group", environment.groups),
+    )
+    for key, noun, scopes in chosen:
+        for name, wanted in scopes.items():
+            projects = workspace.projects if name == "*" else by_name[name]
+            there = {
+                each
+                for project in projects
+                for each in (project.optional_dependencies if key == "extras" else project.groups)
+            }
+            for each in wanted:
+                if each not in there:
+                    who = "no project" if name == "*" else projects[0].name
+                    verb = "has" if name == "*" else "does not have"
+                    raise ConfigurationError(
+                        f"{where}: `{key}` chooses {each!r}, {f'which {who} {verb}' if name == '*' else f'and {who} has no such {noun}'}"
+                        f"{nearest(each, there)}"
+                    )
+
+
+def _mismatches(closure: _Closure, projects: Mapping[str, Project]) -> list[tuple[str, Internal]]:
+    """Return a line for each requirement inside the workspace that excludes the version that is there."""
+    found: dict[Internal, None] = {}
+    for name in projects:
+        found.update(dict.fromkeys(each for each in closure.needs(name) if each.source == name))
+    found.update(dict.fromkeys(closure.grouped))
+    # An extra that nobody chose, but that another project asks for, is required by its own project's file.
+    found.update(dict.fromkeys(each for name in projects for each in closure.needs(name)))
+    lines = {}
+    for each in found:
+        target = projects[each.target]
+        if each.specifier and not pep508.specifier(each.specifier).contains(target.version, prereleases=True):
+            lines[f"{each.file} wants {each.line}, and {target.metadata_file} is {target.name} {target.version}"] = each
+    return sorted(lines.items(), key=lambda item: item[0])
+
+
+def _settle(
+    workspace: Workspace, environment: EnvironmentConfig, mismatches: Sequence[tuple[str, Internal]]
+) -> set[tuple[str, str]]:
+    """Return the (source, target) pairs whose versions don't matter; raise where the configuration says they do."""
+    if mismatches and workspace.configuration.internal_specifiers == "error":
+        what = "1 requirement" if len(mismatches) == 1 else f"{len(mismatches)} requirements"
+        verb = "excludes" if len(mismatches) == 1 else "exclude"
         raise GraphError(
-            f"environment {environment.name} has more than one project of a name:{''.join(lines)}",
-            advice='Leave all but one out with `exclude = ["path"]`.',
+            f"environment {environment.name!r}: {what} inside the workspace {verb} the version that is there:\n"
+            + "\n".join(f"  {line}" for line, _ in mismatches),
+            advice='Correct the specifiers, or set internal-specifiers = "warn" to install these projects regardless.',
         )
+    return {(each.source, each.target) for _, each in mismatches}
 
 
-def _check_interpreter(environment: EnvironmentConfig, projects: Iterable[Project], interpreter: Interpreter) -> None:
-    version = interpreter.markers["python_full_version"]
-    lines = [
-        f"\n  {project.name} wants {project.requires_python} ({project.metadata_file})"
-        for project in sorted(projects, key=lambda project: project.normalized)
-        if project.requires_python and not specifier(project.requires_python).contains(version, prereleases=True)
-    ]
-    if lines:
-        raise GraphError(
-            f"environment {environment.name} has Python {version} ({interpreter.executable}), which requires-python of "
-            f"these projects excludes:{''.join(lines)}",
-            advice=f"Set environments.{environment.name}.python to another version, or leave them out with `projects` or "
-            "`exclude`.",
-        )
-
-
-def _specifier_warnings(closure: Closure, policy: str) -> list[str]:
-    lines = [
-        f"{owner.name} ({owner.metadata_file}) wants {line}, but {found.name} is {found.version} ({found.metadata_file})"
-        for owner, line, found in sorted(closure.mismatches, key=lambda entry: (entry[0].normalized, entry[1]))
-    ]
-    if lines and policy == "error":
-        listing = "".join(f"\n  {line}" for line in lines)
-        raise GraphError(
-            f"{len(lines)} internal requirements exclude the workspace's own version:{listing}",
-            advice='Correct the specifiers, or let them pass with `internal-specifiers = "warn"`.',
-        )
-    return lines
-
-
-def _cycle_warning(cycle: Sequence[str], closure: Closure) -> str:
-    path = " -> ".join(closure.members[name].name for name in cycle_through(cycle[0], closure.needs, cycle))
-    return f"dependency cycle of {len(cycle)} projects, {path}: installed in the order of their names, verified after the last"
-
-
-def _import_warnings(projects: Iterable[Project]) -> list[str]:
-    shipped: dict[str, list[str]] = {}
-    for project in sorted(projects, key=lambda project: project.normalized):
-        for name in project.import_names:
-            shipped.setdefault(name, []).append(project.name)
-    warnings = []
-    for name, owners in sorted(shipped.items()):
-        if len(owners) > 1:
-            more = f" and {len(owners) - EXAMPLES} more" if len(owners) > EXAMPLES else ""
-            warnings.append(
-                f"`import {name}` is shipped by {', '.join(owners[:EXAMPLES])}{more}: which one wins is chance"
+def _ordered(
+    closure: _Closure, projects: Mapping[str, Project], edges: Mapping[str, Sequence[str]], loose: set[tuple[str, str]]
+) -> tuple[tuple[Node, ...], tuple[tuple[str, ...], ...]]:
+    """Put the projects in an order of installation, each after what it requires, but in a cycle."""
+    nodes = []
+    found = components(edges)
+    for component in found:
+        inside = set(component)
+        for name in component:
+            nodes.append(
+                Node(
+                    project=projects[name],
+                    extras=closure.extras[name],
+                    dependencies=tuple(each for each in edges[name] if each not in inside),
+                    deferred=tuple(each for each in edges[name] if each in inside),
+                    any_version=tuple(
+                        sorted({each.target for each in closure.needs(name) if (each.source, each.target) in loose})
+                    ),
+                )
             )
-    return warnings
+    return tuple(nodes), tuple(component for component in found if len(component) > 1)
+
+
+def _describe_cycle(cycle: Sequence[str], edges: Mapping[str, Sequence[str]]) -> str:
+    way = shortest_cycle(cycle, edges)
+    rest = len(cycle) - len(set(way))
+    more = f", and {rest} more" if rest else ""
+    return (
+        f"{len(cycle)} projects require each other ({' -> '.join(way)}{more}): they are installed one after the other and "
+        f"verified after the last"
+    )

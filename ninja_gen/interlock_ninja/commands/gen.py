@@ -32,9 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Generate, print the warnings and a one-line summary."""
     disk = Disk(arguments.durability)
-    generated = generate(
-        arguments.root, disk=disk, strict=arguments.strict, check=arguments.check, progress=tell
-    )
+    generated = generate(arguments.root, disk=disk, strict=arguments.strict, check=arguments.check, progress=tell)
     if arguments.format == "json":
         print(json.dumps(_as_json(generated), indent=1))
     else:

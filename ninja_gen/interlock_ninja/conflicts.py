@@ -1,0 +1,66 @@
+"""Reasons why projects cannot share an environment, or had better not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from interlock.errors import GraphError
+from interlock_ninja import pep508
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from interlock.interpreter import Interpreter
+    from interlock_ninja.project import Project
+
+__all__ = ["check_names", "check_python", "shared_imports"]
+
+SHOWN = 3
+
+
+def check_names(environment: str, by_name: Mapping[str, Sequence[Project]]) -> None:
+    """Raise a GraphError if two projects of an environment have one normalized name."""
+    lines = []
+    for name, projects in by_name.items():
+        if len(projects) > 1:
+            places = " and ".join(f"{project.metadata_file} ({project.name})" for project in projects)
+            lines.append(f"  {name}: {places}")
+    if lines:
+        raise GraphError(
+            f"environment {environment!r} cannot hold two projects of one name:\n" + "\n".join(lines),
+            advice="Rename one of them, or exclude its directory with `exclude`.",
+        )
+
+
+def check_python(environment: str, interpreter: Interpreter, projects: Iterable[Project]) -> None:
+    """Raise a GraphError if the requires-python of projects excludes the environment's interpreter."""
+    version = interpreter.markers["python_full_version"]
+    lines = [
+        f"  {project.metadata_file} ({project.name}): requires-python {project.requires_python}"
+        for project in projects
+        if project.requires_python and not pep508.specifier(project.requires_python).contains(version, prereleases=True)
+    ]
+    if lines:
+        raise GraphError(
+            f"environment {environment!r} has Python {version} ({interpreter.executable}), which these projects exclude:\n"
+            + "\n".join(sorted(lines)),
+            advice="Choose another interpreter with `python`, leave them out with `projects`, or exclude them with `exclude`.",
+        )
+
+
+def shared_imports(projects: Iterable[Project]) -> list[str]:
+    """Return a warning for each top-level import name that several projects ship: which one is imported is left to chance."""
+    owners: dict[str, list[str]] = {}
+    for project in projects:
+        for name in project.import_names:
+            owners.setdefault(name, []).append(project.directory)
+    return [
+        f"import name {name!r} is shipped by {len(places)} projects ({_some(sorted(places))}); only one of them is imported"
+        for name, places in sorted(owners.items())
+        if len(places) > 1
+    ]
+
+
+def _some(places: Sequence[str]) -> str:
+    rest = len(places) - SHOWN
+    return ", ".join(places[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
