@@ -103,9 +103,9 @@ def parse_record(text: str) -> list[RecordEntry]:
 
 
 def format_record(entries: Iterable[RecordEntry]) -> str:
-    """Write a RECORD, its lines in the order of `entries`."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    """Write a RECORD, its lines in the order of `entries`, ended by CRLF as pip does."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
     writer.writerows((entry.path, entry.digest, "" if entry.size is None else entry.size) for entry in entries)
     return text.getvalue()
 

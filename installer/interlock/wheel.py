@@ -35,6 +35,7 @@ ALGORITHMS = frozenset({"sha256", "sha384", "sha512"})
 UNRECORDED = ("RECORD", "RECORD.jws", "RECORD.p7s")
 ENCRYPTED = 0x1
 _DRIVE = re.compile(r"[A-Za-z]:")
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f\\]")  # control characters and the other separator
 _ADVICE = "This is a bug in the project's build backend, or in how the project configures it; nothing was installed."
 
 
@@ -198,8 +199,7 @@ def _check_members(infos: Iterable[ZipInfo], path: str, *, fold: bool, largest: 
 def _check_name(name: str, where: str) -> None:
     parts = name.removesuffix("/").split("/")
     if (
-        "\\" in name
-        or "\0" in name
+        _UNSAFE.search(name)
         or any(part in {"", ".", ".."} for part in parts)
         or any(_DRIVE.match(part) for part in parts)
     ):
