@@ -124,7 +124,7 @@ def setup_text(project: ProjectFacts) -> str:
         "name": project.name,
         "version": project.version,
         "packages": [project.module],
-        "package_dir": {"": project.source_root},
+        "package_dir": {"": project.source_root or "."},
         "install_requires": list(project.dependencies),
         "extras_require": {extra: list(lines) for extra, lines in project.extras.items()},
         "entry_points": {"console_scripts": [f"{project.script}={project.module}:main"]},
@@ -164,7 +164,7 @@ def backend_tables(project: ProjectFacts) -> dict[str, dict[str, Any]]:
             tables = {"tool.hatch.build.targets.wheel": {"packages": [f"{root}/{top}" if root else top]}}
             version = {"tool.hatch.version": {"path": f"{project.package}/__init__.py"}}
         case "setuptools":
-            tables = {"tool.setuptools": {"packages": [module], "package-dir": {"": root}}}
+            tables = {"tool.setuptools": {"packages": [module], "package-dir": {"": root or "."}}}
             version = {"tool.setuptools.dynamic": {"version": {"attr": f"{module}.__version__"}}}
         case "flit_core":
             return {"tool.flit.module": {"name": module}}

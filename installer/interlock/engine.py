@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -157,11 +158,16 @@ def scrubbed_environment(environ: Mapping[str, str] = os.environ) -> dict[str, s
     return {**kept, "PYTHONIOENCODING": "utf-8"}
 
 
+# uv asks sysconfig, whose first call in a process gives half an answer to other threads.
+_FINDING = threading.Lock()
+
+
 def _find_uv() -> str:
     try:
         import uv
 
-        return os.fspath(uv.find_uv_bin())
+        with _FINDING:
+            return os.fspath(uv.find_uv_bin())
     except (ImportError, FileNotFoundError):
         import shutil
 

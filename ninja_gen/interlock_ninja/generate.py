@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -62,7 +61,7 @@ def generate(
     Raises:
         ConfigurationError, MetadataError, GraphError: what is wrong, where, and how to mend it.
     """
-    started_ns = time.time_ns()
+    started_ns = 0 if check else _start(root, disk)
     workspace = read_workspace(root, start=os.getcwd(), strict=strict, disk=disk, progress=progress)
     configuration = workspace.configuration
     graphs = tuple(environment_graph(workspace, environment, disk=disk) for environment in configuration.environments)
@@ -74,13 +73,20 @@ def generate(
     files["build.ninja"] = text.encode()
     changed = [path for path, content in files.items() if _differs(os.path.join(out, path), content)]
     if not check:
-        _check_out(out, configuration.out)
         for path, content in files.items():
             disk.publish_if_changed(os.path.join(out, path), content)
         _write_depfile(workspace, graphs, out, disk)
     warnings = (*workspace.warnings, *dict.fromkeys(line for graph in graphs for line in graph.warnings))
     names = tuple(f"{configuration.out}/{path}" for path in changed)
     return Generated(workspace, graphs, plan, os.path.join(out, "build.ninja"), started_ns, names, warnings)
+
+
+def _start(root: str | None, disk: Disk) -> int:
+    """Make the out directory, which changes the directory that it is in, and sample the clock before anything is read."""
+    configuration = load_configuration(root, start=os.getcwd())
+    out = os.path.join(configuration.root, configuration.out)
+    _check_out(out, configuration.out)
+    return disk.clock_ns(out)
 
 
 def current_out(root: str | None) -> str | None:

@@ -19,7 +19,8 @@ OTHERS = [shape for shape in SHAPES if shape not in IN_CI]
 def tree(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, list[ProjectFacts]]:
     """Return a working tree of a shape, and what is in it."""
     root = tmp_path / "tree"
-    facts = materialise(request.param, root)
+    # The template of opentelemetry-python-contrib is called <REPLACE ME>: skipped, with a warning, as it must be.
+    facts = [project for project in materialise(request.param, root) if "<" not in project.name]
     return root, facts
 
 
@@ -140,7 +141,7 @@ def test_a_cycle_is_built_and_verified(tmp_path: Path) -> None:
     write(tmp_path, "user", "1.0", ["bb"])
     result = interlock("build", "--root", tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert result.stderr.count("cycle") == 1
+    assert result.stderr.count("require each other (aa -> bb -> cc -> aa)") == 1
     verify(tmp_path / ".venv", ["aa", "bb", "cc", "user"])
     succeed("check", "--venv", tmp_path / ".venv")
 
