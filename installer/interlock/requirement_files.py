@@ -9,6 +9,7 @@ projects are relative to the current directory.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import os
 import re
 from dataclasses import dataclass, field
@@ -125,11 +126,15 @@ class _Reader:
         elif text.startswith("-") and kind != "e":
             self.found.options.append(_with_absolute_links(line, text))
         else:
-            self._requirement(line, _unquoted(include["value"]) if include else text, constraint=constraint)
+            wanted = _unquoted(include["value"]) if include else text
+            self._requirement(line, wanted, editable=include is not None, constraint=constraint)
 
-    def _requirement(self, line: Line, text: str, *, constraint: bool) -> None:
-        begin = _OPTIONS_BEGIN.search(text)  # "--hash=..." after a requirement is the engine's business
-        name, path = _name_and_path(text[: begin.start()] if begin else text)
+    def _requirement(self, line: Line, wanted: str, *, editable: bool, constraint: bool) -> None:
+        begin = _OPTIONS_BEGIN.search(wanted)  # "--hash=..." after a requirement is the engine's business
+        wanted = wanted[: begin.start()] if begin else wanted
+        path = _local_path(wanted) if editable else ""
+        # "-e core" is the directory, "core" is the distribution.
+        name, path = (_local_name(path), path) if os.path.isdir(path) else _name_and_path(wanted)
         if name in self._private:
             self.found.private.append(line)
             return
@@ -154,7 +159,7 @@ def _name_and_path(requirement: str) -> tuple[str, str]:
     except InvalidRequirement:
         egg = _EGG.search(requirement)
         path = _local_path(requirement)
-        return normalize(egg[1] if egg else _local_name(path) if path else ""), path
+        return normalize(egg[1]) if egg else _local_name(path) if path else "", path
     return normalize(parsed.name), _local_path(parsed.url) if parsed.url else ""
 
 
@@ -196,7 +201,7 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
         first = first if joined else number
         comment = _COMMENT.match(line)
         if line.endswith("\\") and not comment:
-            joined.append(line.rstrip("\\"))
+            joined.append(line.strip("\\"))
             continue
         # A line that is all comment ends what is continued, and a backslash at its end continues nothing.
         content = _COMMENT.sub("", "".join([*joined, " " if comment else "", line])).strip()
@@ -210,7 +215,8 @@ def _unquoted(value: str) -> str:
     if value[:1] in {'"', "'"}:
         import shlex
 
-        return shlex.split(value)[0]
+        with contextlib.suppress(ValueError):  # a quote that is never closed is the engine's to complain about
+            return shlex.split(value)[0]
     return value
 
 
@@ -245,10 +251,10 @@ def _local_files(path: str) -> Iterator[str]:
 
 
 def _local_name(path: str) -> str:
-    """Return the name of a local project or archive, so far as it can be known without a build."""
+    """Return the normalised name of a local project or archive, so far as it can be known without a build."""
     if path.endswith((".whl", ".tar.gz", ".zip")):
-        return re.split(r"-\d", os.path.basename(path))[0]
-    return _name_in_pyproject(path) or _name_in_setup_cfg(path) or _name_in_setup_py(path)
+        return normalize(re.split(r"-\d", os.path.basename(path))[0])
+    return normalize(_name_in_pyproject(path) or _name_in_setup_cfg(path) or _name_in_setup_py(path))
 
 
 def _name_in_pyproject(directory: str) -> str:
