@@ -10,25 +10,30 @@ from typing import TYPE_CHECKING
 from interlock.errors import ConfigurationError, MetadataError
 from interlock_ninja.globs import Listing, expand, is_match, list_directory
 from interlock_ninja.metadata import NotAProject, Pending, read_metadata
-from interlock_ninja.project import Project
 from interlock_ninja.source import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from interlock_ninja.project import Project
 
 __all__ = ["Discovery", "Skipped", "find_members", "walk"]
 
 PROJECT_FILES = frozenset({"pyproject.toml", "setup.cfg", "setup.py"})
 # Nobody keeps projects in these, and tools write to them all the time.
 NEVER = frozenset(
-    ".git .hg .svn .bzr .jj _darcs CVS .tox .nox .eggs .interlock .idea .vscode .cache .mypy_cache .ruff_cache "
-    ".pytest_cache .hypothesis .pytype node_modules __pycache__ _skbuild".split()
+    str.split(
+        ".git .hg .svn .bzr .jj _darcs CVS .tox .nox .eggs .interlock .idea .vscode .cache .mypy_cache .ruff_cache "
+        ".pytest_cache .hypothesis .pytype node_modules __pycache__ _skbuild"
+    )
 )
 _MADE = re.compile(r".*\.(egg-info|dist-info|egg)")
 # Below a project these hold what its tests, or the people who use it, make projects of.
 FIXTURES = frozenset(
-    "test tests testing testdata test_data test-data fixture fixtures template templates _template _templates "
-    "cookiecutter cookiecutters".split()
+    str.split(
+        "test tests testing testdata test_data test-data fixture fixtures template templates _template _templates "
+        "cookiecutter cookiecutters"
+    )
 )
 _PLACEHOLDER = re.compile(r"\{\{|\{%|<%|^\{.*\}$")
 
@@ -153,7 +158,7 @@ def walk(found: Discovery) -> None:
             continue
         if directory != "." and (reason := _closed(found, directory, listing)):
             found.skip(directory, reason)
-            found._listed.pop(directory, None)  # noqa: SLF001
+            found._listed.pop(directory, None)
             continue
         candidate = PROJECT_FILES & listing.files
         if apart and candidate - {"setup.cfg"}:
@@ -210,7 +215,7 @@ def _closed(found: Discovery, directory: str, listing: Listing) -> str:
     if os.path.basename(directory) == "build" and any(
         re.match(r"lib|bdist\.|temp\.", name) for name in listing.folders
     ):
-        parent = found._listed.get(os.path.dirname(directory) or ".")  # noqa: SLF001
+        parent = found._listed.get(os.path.dirname(directory) or ".")
         return "what setuptools has built" if parent and PROJECT_FILES & parent.files else ""
     return ""
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from interlock_ninja.metadata import Pending
     from interlock_ninja.project import Project
 
-__all__ = ["Ask", "Answers", "ask_backends", "backend_asker"]
+__all__ = ["Answers", "Ask", "ask_backends", "backend_asker"]
 
 SCHEMA = 1
 
@@ -107,12 +107,20 @@ def ask_backends(
 
 
 def backend_asker(
-    configuration: Configuration, interpreter: Interpreter, settings: dict[str, str | list[str]], disk: Disk
+    configuration: Configuration,
+    interpreter: Interpreter,
+    settings: dict[str, str | list[str]],
+    projects: Sequence[Project],
+    disk: Disk,
 ) -> Ask:
-    """Return what asks build backends for real, each in its build environment."""
+    """Return what asks build backends for real, each in its build environment.
+
+    `projects` are those of the workspace that are known: where one is a build requirement, no index hears of it.
+    """
     from interlock.prepare import project_metadata
 
     environment = configuration.environments[0]
+    local = {project.normalized: os.path.join(configuration.root, project.directory) for project in projects}
     constraints = [os.path.join(configuration.root, path) for path in environment.build_constraints]
 
     def ask(source: str) -> str:
@@ -121,6 +129,7 @@ def backend_asker(
             interpreter=interpreter,
             config_settings=settings,
             build_constraints=constraints,
+            local_build_requirements=local,
             engine=configuration.engine,
             disk=disk,
         )

@@ -32,7 +32,9 @@ class Listing:
 
 def list_directory(path: str) -> Listing | None:
     """List a directory, None where it cannot be read."""
-    files, folders, links = [], [], []
+    files: list[str] = []
+    folders: list[str] = []
+    links: list[str] = []
     try:
         with os.scandir(path) as entries:
             for entry in entries:

@@ -162,41 +162,40 @@ def _check_scopes(
     workspace: Workspace, environment: EnvironmentConfig, by_name: Mapping[str, Sequence[Project]]
 ) -> None:
     """Raise if the environment's tables name a project, an extra or a group that is not there."""
-    place = workspace.configuration.file or workspace.configuration.root
-    where = f"{place}: environment {environment.name!r}"
-    tables: tuple[tuple[str, Iterable[str]], ...] = (
-        ("projects", map(_normalize, environment.projects or ())),
-        ("extras", environment.extras),
-        ("groups", environment.groups),
-        ("config-settings", environment.config_settings),
-    )
-    for key, names in tables:
+    file = workspace.configuration.file or workspace.configuration.root
+
+    def where(key: str) -> str:
+        return f"{file}: `environments.{environment.name}.{key}`"
+
+    tables: dict[str, Iterable[str]] = {
+        "projects": [_normalize(name) for name in environment.projects or ()],
+        "extras": environment.extras,
+        "groups": environment.groups,
+        "config-settings": environment.config_settings,
+    }
+    for key, names in tables.items():
         for name in names:
             if name != "*" and name not in by_name:
                 raise ConfigurationError(
-                    f"{where}: `{key}` names {name!r}, and no project is called that{nearest(name, by_name)}",
+                    f"{where(key)} names {name!r}, and no project is called that{nearest(name, by_name)}",
                     advice="`interlock projects` lists what there is, and what was skipped and why.",
                 )
-    chosen: tuple[tuple[str, str, Mapping[str, Sequence[str]]], ...] = (
-        ("extras", "extra", environment.extras),
-        ("groups", "dependency group", environment.groups),
-    )
-    for key, noun, scopes in chosen:
-        for name, wanted in scopes.items():
-            projects = workspace.projects if name == "*" else by_name[name]
-            there = {
-                each
-                for project in projects
-                for each in (project.optional_dependencies if key == "extras" else project.groups)
-            }
-            for each in wanted:
-                if each not in there:
-                    who = "no project" if name == "*" else projects[0].name
-                    verb = "has" if name == "*" else "does not have"
-                    raise ConfigurationError(
-                        f"{where}: `{key}` chooses {each!r}, {f'which {who} {verb}' if name == '*' else f'and {who} has no such {noun}'}"
-                        f"{nearest(each, there)}"
-                    )
+    for name, extras in environment.extras.items():
+        projects = workspace.projects if name == "*" else by_name[name]
+        _check_chosen(where("extras"), name, extras, {each for one in projects for each in one.optional_dependencies})
+    for name, groups in environment.groups.items():
+        projects = workspace.projects if name == "*" else by_name[name]
+        _check_chosen(where("groups"), name, groups, {each for one in projects for each in one.groups})
+
+
+def _check_chosen(where: str, name: str, chosen: Iterable[str], declared: set[str]) -> None:
+    who = "no project declares it" if name == "*" else f"{name} does not declare it"
+    for each in chosen:
+        if each not in declared:
+            raise ConfigurationError(
+                f"{where} asks for {each!r}, and {who}{nearest(each, declared)}",
+                advice="`interlock projects --format json` shows what each project declares.",
+            )
 
 
 def _mismatches(closure: _Closure, projects: Mapping[str, Project]) -> list[tuple[str, Internal]]:
@@ -234,22 +233,22 @@ def _ordered(
     closure: _Closure, projects: Mapping[str, Project], edges: Mapping[str, Sequence[str]], loose: set[tuple[str, str]]
 ) -> tuple[tuple[Node, ...], tuple[tuple[str, ...], ...]]:
     """Put the projects in an order of installation, each after what it requires, but in a cycle."""
-    nodes = []
+    nodes: list[Node] = []
     found = components(edges)
     for component in found:
         inside = set(component)
-        for name in component:
-            nodes.append(
-                Node(
-                    project=projects[name],
-                    extras=closure.extras[name],
-                    dependencies=tuple(each for each in edges[name] if each not in inside),
-                    deferred=tuple(each for each in edges[name] if each in inside),
-                    any_version=tuple(
-                        sorted({each.target for each in closure.needs(name) if (each.source, each.target) in loose})
-                    ),
-                )
+        nodes += [
+            Node(
+                project=projects[name],
+                extras=closure.extras[name],
+                dependencies=tuple(each for each in edges[name] if each not in inside),
+                deferred=tuple(each for each in edges[name] if each in inside),
+                any_version=tuple(
+                    sorted({each.target for each in closure.needs(name) if (each.source, each.target) in loose})
+                ),
             )
+            for name in component
+        ]
     return tuple(nodes), tuple(component for component in found if len(component) > 1)
 
 

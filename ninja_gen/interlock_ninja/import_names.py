@@ -21,12 +21,14 @@ __all__ = ["code_for_setuptools", "import_names"]
 
 # setuptools/discovery.py, FlatLayoutPackageFinder and FlatLayoutModuleFinder: never taken for a distribution's code.
 _NOT_PACKAGES = frozenset(
-    "ci bin debian doc docs documentation manpages news newsfragments changelog test tests unit_test unit_tests example "
-    "examples scripts tools util utils python build benchmark benchmarks exercise exercises htmlcov tasks fabfile "
-    "site_scons".split()
+    str.split(
+        "ci bin debian doc docs documentation manpages news newsfragments changelog test tests unit_test unit_tests example "
+        "examples scripts tools util utils python build benchmark benchmarks exercise exercises htmlcov tasks fabfile "
+        "site_scons"
+    )
 )
 _NOT_MODULES = frozenset(
-    "setup conftest test tests example examples build toxfile noxfile pavement dodo tasks fabfile".split()
+    str.split("setup conftest test tests example examples build toxfile noxfile pavement dodo tasks fabfile")
 )
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _NAMESPACE = re.compile(rb"extend_path|declare_namespace")

@@ -266,7 +266,9 @@ def _why_none(source: Source, document: dict[str, Any]) -> str:
     if "pyproject.toml" not in source.files:
         if "setup.py" in source.files:
             return "its setup.py is no setup script"
-        return "setup.cfg without setup.py or pyproject.toml: pip does not install it"
+        if _names_itself(source):
+            return "setup.cfg without setup.py or pyproject.toml: pip does not install it"
+        return "only the configuration of tools"
     if not document:
         return "an empty pyproject.toml"
     if set(document) <= {"dependency-groups"}:

@@ -39,8 +39,10 @@ class PoetryMetadata:
 
 _TERM = re.compile(r"(\^|~=|~|===|==|>=|<=|!=|>|<|=|)\s*v?([0-9][0-9A-Za-z.!+*_-]*|\*)")
 _KEYS = frozenset(
-    "version extras optional python markers platform path git url branch tag rev subdirectory develop source "
-    "allow-prereleases".split()
+    str.split(
+        "version extras optional python markers platform path git url branch tag rev subdirectory develop source "
+        "allow-prereleases"
+    )
 )
 
 

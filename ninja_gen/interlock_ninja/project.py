@@ -16,10 +16,11 @@ class Project:
     """What is known of one project before anything is built.
 
     Paths are relative to the workspace's root with "/" between the parts; `directory` is "." for the root itself.
-    Requirements are PEP 508 strings, each of which `packaging` has parsed; `groups` have their include-group expanded (PEP 735).
-    `origin` says where the metadata came from: "project", "poetry", "setup.cfg" or "backend". `metadata_file` is the file to
-    name in messages; a change of any of `build_files` can change the metadata. `import_names` are the regular top-level
-    packages and modules that it ships, namespace packages aside, as far as that can be seen without building.
+    Requirements are PEP 508 strings, each of which `packaging` has parsed; `groups` have their include-group expanded
+    (PEP 735); the names of extras and groups are normalized. `origin` says where the metadata came from: "project", "poetry",
+    "setup.cfg" or "backend". `metadata_file` is the file to name in messages; a change of any of `build_files` can change the
+    metadata. `import_names` are the regular top-level packages that it ships, namespace packages aside, as far as that can be
+    seen without building.
     """
 
     name: str

@@ -62,7 +62,7 @@ class Requires:
         """Return what a dependency group of a project requires, with the extras that it asks for."""
         project = self.projects[name]
         found = self._split(project, project.groups.get(group, ()), "")
-        return self._followed(name, found, set())
+        return self._followed(found, set())
 
     def everything(self, name: str, extras: Iterable[str]) -> Requirements:
         """Return what a project requires with some extras ("" for itself), and what the extras it asks of others require.
@@ -72,7 +72,7 @@ class Requires:
         key = (name, tuple(sorted(set(extras))))
         if key not in self._everything:
             seen = {(name, extra) for extra in key[1]}
-            parts = [self._followed(name, self.direct(name, extra), seen) for extra in key[1]]
+            parts = [self._followed(self.direct(name, extra), seen) for extra in key[1]]
             self._everything[key] = Requirements(
                 tuple(each for part in parts for each in part.internal),
                 tuple(each for part in parts for each in part.third_party),
@@ -93,7 +93,7 @@ class Requires:
             ]
         return tuple(sorted(found))
 
-    def _followed(self, name: str, start: Requirements, seen: set[tuple[str, str]]) -> Requirements:
+    def _followed(self, start: Requirements, seen: set[tuple[str, str]]) -> Requirements:
         """Add what the extras require that these requirements ask for, and so on."""
         internal, third_party = list(start.internal), list(start.third_party)
         position = 0

@@ -18,10 +18,12 @@ __all__ = ["SetupCfg", "has_setup_script", "read_setup_cfg"]
 
 # Keywords of setup() that leave name, version, requirements and requires-python to setup.cfg.
 _HARMLESS = frozenset(
-    "author author_email classifiers cmdclass data_files description entry_points ext_modules ext_package "
-    "include_package_data keywords license license_files long_description long_description_content_type maintainer "
-    "maintainer_email options package_data package_dir packages platforms project_urls py_modules scripts "
-    "test_suite tests_require url zip_safe".split()
+    str.split(
+        "author author_email classifiers cmdclass data_files description entry_points ext_modules ext_package "
+        "include_package_data keywords license license_files long_description long_description_content_type maintainer "
+        "maintainer_email options package_data package_dir packages platforms project_urls py_modules scripts "
+        "test_suite tests_require url zip_safe"
+    )
 )
 _COMMENT = re.compile(r"(^|\s)#.*")
 

@@ -14,8 +14,8 @@ __all__ = ["Source"]
 class Source:
     """One directory of the workspace, seen once.
 
-    `root` is absolute, `directory` relative to it. `files` and `folders` are the names of its entries. `read` collects the files
-    that were read to know the project, relative to the root; `inputs` those that decide its metadata, read or not.
+    `root` is absolute, `directory` relative to it. `files` and `folders` are the names of its entries. `read` collects the
+    files that were read to know the project, relative to the root; `inputs` those that decide its metadata, read or not.
     """
 
     root: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import difflib
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -99,9 +99,9 @@ class Table:
         value = self._values[key]
         if isinstance(value, str):
             return value
-        if isinstance(value, list) and all(isinstance(item, str) for item in value):
-            return tuple(value)
-        self.fail(key, f"must be a string or a list of strings, not {_kind(value)}")
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            self.fail(key, f"must be a string or a list of strings, not {_kind(value)}")
+        return tuple(value)
 
 
 def _quote(text: str) -> str:
@@ -112,7 +112,7 @@ def _kind(value: object) -> str:
     """Name a value's type as TOML does."""
     if isinstance(value, bool):
         return "a boolean"
-    if isinstance(value, datetime.date | datetime.time):
+    if isinstance(value, dt.date | dt.time):
         return "a date or a time"
     names = {str: "a string", int: "an integer", float: "a float", list: "a list", dict: "a table"}
     return names.get(type(value), type(value).__name__)

@@ -145,7 +145,7 @@ def _complete(
         found.pending,
         root=configuration.root,
         answers=answers,
-        ask=lambda: ask or backend_asker(configuration, interpreter, settings, used),
+        ask=lambda: ask or backend_asker(configuration, interpreter, settings, found.projects, used),
         progress=progress,
     )
     for pending, project in zip(found.pending, completed, strict=True):
