@@ -2,7 +2,7 @@
 
     <cache>/build-environments/<key>/env              the environment
     <cache>/build-environments/<key>/receipt.json     published last: an environment without it is not complete
-    <cache>/build-environments/<key>/used             its time says when the environment was last used
+    <cache>/build-environments/<key>.used             its time says when the environment was last used
     <cache>/build-environments/<key>.lock             exclusive to create and delete, shared while hooks run
 
 A complete environment never changes: more requirements make another key, so that no hook finds its environment altered,
@@ -207,6 +207,7 @@ def remove_unused(older_than_days: float | None, *, disk: Disk, timeout: float |
                 f"{directory}.lock", Rank.BUILD_ENVIRONMENT, what=f"build environment {directory}", timeout=limit
             ):
                 _delete(directory, disk)
+                disk.remove(f"{directory}.used")
         except LockTimeout:
             if older_than_days is None:
                 raise
@@ -293,16 +294,15 @@ def _delete(directory: str, disk: Disk) -> None:
 
 
 def _note_use(environment: BuildEnvironment, disk: Disk) -> None:
+    # Beside the directory, which may be deleted at this very moment: whoever needs it holds it, and looks again.
     directory = _directory(environment)
     if _last_use(directory) < time.time() - USED_EVERY:
-        # It may be deleted at this very moment: whoever needs it holds it, and looks again.
-        with contextlib.suppress(FileNotFoundError):
-            disk.write(os.path.join(directory, "used"), b"")
+        disk.write(f"{directory}.used", b"")
 
 
 def _last_use(directory: str) -> float:
     try:
-        return os.stat(os.path.join(directory, "used")).st_mtime
+        return os.stat(f"{directory}.used").st_mtime
     except FileNotFoundError:
         return 0.0
 
