@@ -71,7 +71,8 @@ def materialise(
     """
     entries = json.loads((DATA / f"{shape}.json").read_text(encoding="utf-8"))["projects"]
     everyone = {canonicalize_name(entry["name"]) for entry in entries}
-    chosen = {canonicalize_name(entry["name"]): dotted(entry["package"]) for entry in entries[:limit]}
+    packages = import_packages(entries)
+    chosen = {canonicalize_name(entry["name"]): dotted(packages[entry["name"]]) for entry in entries[:limit]}
 
     def kept(requirement: str) -> bool:
         name = canonicalize_name(Requirement(requirement).name)
@@ -87,7 +88,7 @@ def materialise(
             name=entry["name"],
             version=entry["version"],
             backend=entry["backend"],
-            package=entry["package"],
+            package=packages[entry["name"]],
             requires_python=entry.get("requires-python", ""),
             dynamic_version=entry.get("dynamic", False),
             dependencies=dependencies,
@@ -97,6 +98,21 @@ def materialise(
         write_project(directory / project.path, project)
         projects.append(project)
     return projects
+
+
+def import_packages(entries: list[dict[str, Any]]) -> dict[str, str]:
+    """Return the directory of each project's package.
+
+    The data has the first directory with code. Where projects share that, or one has it inside another's, it is a namespace
+    in the real repository (`airflow`, `charmlibs`), and each gets a package of its own in it.
+    """
+    modules = [dotted(entry["package"]) for entry in entries]
+    packages = {}
+    for entry, module in zip(entries, modules, strict=True):
+        shared = modules.count(module) > 1 or any(other.startswith(f"{module}.") for other in modules)
+        own = re.sub(r"\W", "_", entry["name"]).lower()
+        packages[entry["name"]] = f"{entry['package']}/{own}" if shared else entry["package"]
+    return packages
 
 
 def dotted(package: str) -> str:

@@ -21,6 +21,10 @@ def tree(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, list[Pro
     root = tmp_path / "tree"
     # The template of opentelemetry-python-contrib is called <REPLACE ME>: skipped, with a warning, as it must be.
     facts = [project for project in materialise(request.param, root) if "<" not in project.name]
+    if request.param not in IN_CI:  # agent-framework has a project for Python 3.12 and later
+        (root / "interlock.toml").write_text(
+            '[environments.venv]\npath = ".venv"\npython = ">=3.12,<3.14"\n', encoding="utf-8"
+        )
     return root, facts
 
 
