@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -22,8 +23,10 @@ def tree(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, list[Pro
     # The template of opentelemetry-python-contrib is called <REPLACE ME>: skipped, with a warning, as it must be.
     facts = [project for project in materialise(request.param, root) if "<" not in project.name]
     if request.param not in IN_CI:  # agent-framework has a project for Python 3.12 and later
+        # charmlibs has projects below the tests of others, which only a member glob takes in.
+        members = f"members = {json.dumps([one.path for one in facts])}\n" if request.param == "charmlibs" else ""
         (root / "interlock.toml").write_text(
-            '[environments.venv]\npath = ".venv"\npython = ">=3.12,<3.14"\n', encoding="utf-8"
+            f'{members}[environments.venv]\npath = ".venv"\npython = ">=3.12,<3.14"\n', encoding="utf-8"
         )
     return root, facts
 
