@@ -39,8 +39,8 @@ __all__ = [
     "BuildEnvironment",
     "Recipe",
     "ensure",
+    "environment_inputs",
     "held",
-    "local_directories",
     "make_recipe",
     "missing",
     "remove_unused",
@@ -180,10 +180,13 @@ def missing(environment: BuildEnvironment, recipe: Recipe, requires: Iterable[st
     ]
 
 
-def local_directories(environment: BuildEnvironment) -> list[str]:
-    """Return the directories of local build requirements that are installed in a build environment."""
+def environment_inputs(environment: BuildEnvironment, recipe: Recipe) -> list[str]:
+    """Return the files whose change or absence means that a build environment is no longer what it was."""
+    from interlock.build_requirements import tree_files
+
     receipt = _receipt(environment)
-    return sorted(receipt["local"]) if receipt is not None else []
+    local = sorted(receipt["local"]) if receipt is not None else []
+    return [environment.receipt, *recipe.constraints, *(path for directory in local for path in tree_files(directory))]
 
 
 def remove_unused(older_than_days: float | None, *, disk: Disk, timeout: float | None = None) -> list[str]:

@@ -12,8 +12,8 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from interlock.build_environment import held, local_directories, make_recipe, missing
-from interlock.build_requirements import source_tree, tree_files
+from interlock.build_environment import environment_inputs, held, make_recipe, missing
+from interlock.build_requirements import source_tree
 from interlock.distribution import normalize
 from interlock.errors import EnvironmentMismatch, InterlockError, UsageError, WheelError
 from interlock.hooks import HookEnvironment, open_project
@@ -26,7 +26,6 @@ from interlock.wheel import open_wheel
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from interlock.build_environment import BuildEnvironment, Recipe
     from interlock.durable import Disk
     from interlock.environment import Environment
     from interlock.hooks import ConfigSettings, Project
@@ -178,16 +177,11 @@ def _ready(
         with span("get requires", project.directory):
             more = missing(build, recipe, project.get_requires(hooks, options.config_settings))
         if not more:
-            yield hooks, _inputs_of(build, recipe)
+            yield hooks, environment_inputs(build, recipe)
             return
     recipe = recipe.extended(more)
     with held(recipe, disk=disk, timeout=timeout) as build, source_tree(project.directory, disk=disk, timeout=timeout):
-        yield HookEnvironment.of(build), _inputs_of(build, recipe)
-
-
-def _inputs_of(build: BuildEnvironment, recipe: Recipe) -> list[str]:
-    local = [path for directory in local_directories(build) for path in tree_files(directory)]
-    return [build.receipt, *recipe.constraints, *local]
+        yield HookEnvironment.of(build), environment_inputs(build, recipe)
 
 
 def _write(
@@ -270,9 +264,7 @@ def _is_intact(output: str, digest: str) -> bool:
 
 
 def _check_output(output: str) -> None:
-    if not os.path.lexists(output) or os.path.isfile(os.path.join(output, MANIFEST)):
-        return
-    if not os.path.isdir(output) or os.listdir(output):
+    if os.path.lexists(output) and not (os.path.isdir(output) and {MANIFEST, TREE}.issuperset(os.listdir(output))):
         raise UsageError(
             f"{output} is not a directory that interlock prepared, and would be replaced",
             advice="Give --output a directory of its own, that is empty or not there yet.",

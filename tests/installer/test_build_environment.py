@@ -19,8 +19,8 @@ from interlock.build_environment import (
     BuildEnvironment,
     Recipe,
     ensure,
+    environment_inputs,
     held,
-    local_directories,
     make_recipe,
     missing,
     remove_unused,
@@ -101,7 +101,8 @@ def test_it_is_found_again(tmp_path: Path) -> None:
     assert ensure(wanted, disk=DISK) == first
     assert marker.exists()
     assert built(tmp_path) == ["tool"]
-    assert local_directories(first) == [str(tmp_path / "tool")]
+    files = [str(tmp_path / "tool" / name) for name in ("backend.py", "pyproject.toml")]
+    assert environment_inputs(first, wanted) == [first.receipt, *files]
     receipt = json.loads(Path(first.receipt).read_text(encoding="utf-8"))
     assert (receipt["requires"], receipt["installed"]) == (["tool"], {"tool": "1.0"})
     # Older than any edge that has it as an input.
@@ -177,9 +178,10 @@ def test_local_build_requirements_bring_their_own(tmp_path: Path) -> None:
     environment = ensure(recipe("private-middle-1f3a", local=local), disk=DISK)
     assert environment.installed() == {"private-base-1f3a": "1.0", "private-middle-1f3a": "1.0"}
     assert built(tmp_path) == ["private-middle-1f3a", "Private.Base-1f3a"]
-    by_url = ensure(recipe(f"private-base-1f3a @ {base.as_uri()}"), disk=DISK)
+    wanted = recipe(f"private-base-1f3a @ {base.as_uri()}")
+    by_url = ensure(wanted, disk=DISK)
     assert by_url.installed() == {"private-base-1f3a": "1.0"}
-    assert local_directories(by_url) == [str(base)]
+    assert str(base / "pyproject.toml") in environment_inputs(by_url, wanted)
 
 
 def test_a_directory_of_another_name(tmp_path: Path) -> None:

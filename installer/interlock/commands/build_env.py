@@ -12,7 +12,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from interlock.build_environment import ensure, make_recipe
+from interlock.build_environment import ensure, environment_inputs, make_recipe
 from interlock.commands.prepare import local_build_requirements
 from interlock.commands.receipts import Run, add_receipt_arguments
 from interlock.interpreter import find_interpreter
@@ -60,6 +60,6 @@ def run(arguments: argparse.Namespace) -> int:
         "key": environment.key,
         "installed": hashlib.sha256(installed.encode()).hexdigest(),
     }
-    inputs = [environment.receipt, *recipe.constraints, os.path.realpath(interpreter.executable)]
+    inputs = [*environment_inputs(environment, recipe), os.path.realpath(interpreter.executable)]
     edge.finish(receipt, inputs, f"build environment {environment.path}")
     return 0
