@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Interpreter", "Layout", "find_interpreter", "query", "satisfies"]
 
+OLDEST = (3, 8)
+
 # Runs in the interpreter in question: Python 3.8 syntax, standard library only.
 _QUESTIONS = """
 import json, os, platform, sys, sysconfig
@@ -103,7 +105,7 @@ def query(python: str) -> Interpreter:
             stdin=subprocess.DEVNULL,
             timeout=60,
         ).stdout
-        return Interpreter.from_json(json.loads(answer))
+        interpreter = Interpreter.from_json(json.loads(answer))
     except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError) as error:
         detail = getattr(error, "stderr", None)
         last = detail.decode(errors="replace").strip().splitlines()[-1:] if detail else [str(error)]
@@ -111,6 +113,12 @@ def query(python: str) -> Interpreter:
             f"{python} does not work as a Python interpreter: {' '.join(last)}",
             advice="Name another one with --python, or with `python` in the workspace's configuration.",
         ) from error
+    if tuple(int(number) for number in interpreter.version.split(".")[:2]) < OLDEST:
+        raise InterpreterNotFound(
+            f"{python} is Python {interpreter.version}; environments are made for 3.8 and later",
+            advice="Name a newer one with --python, or with `python` in the workspace's configuration.",
+        )
+    return interpreter
 
 
 def find_interpreter(spec: str | None = None, *, root: str = "", disk: Disk | None = None) -> Interpreter:
@@ -132,7 +140,8 @@ def find_interpreter(spec: str | None = None, *, root: str = "", disk: Disk | No
     for candidate in _candidates(spec):
         try:
             interpreter = _facts(candidate, disk)
-        except InterpreterNotFound:
+        except InterpreterNotFound as error:
+            looked_at.append(error.message)
             continue
         if wanted.contains(interpreter.markers["python_full_version"], prereleases=True):
             return interpreter

@@ -91,6 +91,23 @@ def test_others_are_found_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert not satisfies(query(sys.executable), "3.99")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="a shell script")
+def test_one_that_is_too_old_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = {**query(sys.executable).as_json(), "version": "3.7.16"}
+    (tmp_path / "answer").write_text(json.dumps(answer), encoding="utf-8")
+    old = tmp_path / "python3.7"
+    old.write_text(f"#!/bin/sh\ncat '{tmp_path}/answer'\n", encoding="utf-8")
+    old.chmod(0o755)
+    message = f"{old} is Python 3.7.16; environments are made for 3.8 and later"
+    with pytest.raises(InterpreterNotFound) as caught:
+        find_interpreter(str(old))
+    assert caught.value.message == message
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    with pytest.raises(InterpreterNotFound) as caught:
+        find_interpreter("3.7")
+    assert message in caught.value.message
+
+
 def test_a_version_that_is_not_there_says_what_was_looked_at() -> None:
     with pytest.raises(InterpreterNotFound) as caught:
         find_interpreter("<3.1")
