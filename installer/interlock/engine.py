@@ -151,9 +151,11 @@ def find_engine(name: str = "auto", *, interpreter: Interpreter | None = None) -
     return Engine("pip", (python, "-I", "-m", "pip"))
 
 
-def scrubbed_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+def scrubbed_environment(
+    environ: Mapping[str, str] = os.environ, *, names: frozenset[str] = SCRUBBED
+) -> dict[str, str]:
     """Return the surroundings for a child process, without what would point it at another Python environment."""
-    kept = {name: value for name, value in environ.items() if name.upper() not in SCRUBBED}
+    kept = {name: value for name, value in environ.items() if name.upper() not in names}
     # Children whose output we read must agree with us on its encoding.
     return {**kept, "PYTHONIOENCODING": "utf-8"}
 

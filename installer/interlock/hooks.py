@@ -26,6 +26,11 @@ __all__ = ["ConfigSettings", "HookEnvironment", "Project", "open_project"]
 
 ConfigSettings = dict[str, str | list[str]]
 
+# What would change which Python packages a hook finds. The rest of the shell is the backend's to read (CC, CONDA_PREFIX).
+SCRUBBED = frozenset(
+    {"PYTHONHOME", "PYTHONPATH", "PYTHONPLATLIBDIR", "PYTHONSTARTUP", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__"}
+)
+
 OLD_SETUPTOOLS = (
     "setuptools can make editable installs since version 64: let [build-system] requires ask for setuptools>=64"
 )
@@ -87,14 +92,12 @@ class Project:
         import build
 
         output: list[bytes] = []
-        with warnings.catch_warnings():
-            # Backends' warnings are for who maintains the project, not for each build of it.
-            warnings.simplefilter("ignore")
-            builder = build.ProjectBuilder.from_isolated_env(environment, self.directory, runner=_Runner(output))
-            try:
-                yield builder
-            except build.BuildBackendException as error:
-                self._fail(hook, error, b"".join(output).decode("utf-8", "replace"))
+        _silence_warnings()
+        builder = build.ProjectBuilder.from_isolated_env(environment, self.directory, runner=_Runner(output))
+        try:
+            yield builder
+        except build.BuildBackendException as error:
+            self._fail(hook, error, b"".join(output).decode("utf-8", "replace"))
 
     def _fail(self, hook: str, error: build.BuildBackendException, output: str) -> NoReturn:
         import subprocess
@@ -138,7 +141,7 @@ class _Runner:
         done = subprocess.run(
             list(cmd),
             cwd=cwd,
-            env={**scrubbed_environment(), **(extra_environ or {})},
+            env={**scrubbed_environment(names=SCRUBBED), **(extra_environ or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -165,16 +168,28 @@ def open_project(directory: str, *, reproduce: str) -> Project:
             if os.path.isfile(os.path.join(directory, "setup.cfg"))
             else "Name the directory of a project, or exclude it from the workspace.",
         )
+    _silence_warnings()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            builder = build.ProjectBuilder(directory)
+        builder = build.ProjectBuilder(directory)
     except (build.BuildException, ValueError) as error:
         raise MetadataError(
             f"{os.path.join(directory, 'pyproject.toml')}: {error}",
             advice="Correct its [build-system] table (packaging.python.org, pyproject.toml specification).",
         ) from error
     return Project(directory, tuple(sorted(builder.build_system_requires)), reproduce)
+
+
+def _silence_warnings() -> None:
+    """Ignore what backends and `build` warn of: that is for who maintains the project, not for each build of it.
+
+    Not with `catch_warnings`, which threads cannot use at the same time (the generator asks many backends at once).
+    """
+    import build
+    import pyproject_hooks
+
+    for category in (build.TypoWarning, getattr(pyproject_hooks, "BuildBackendWarning", None)):
+        if category is not None:
+            warnings.simplefilter("ignore", category)
 
 
 def _last_lines(output: str) -> str:

@@ -240,9 +240,15 @@ def _publish(prepared: Prepared, new: str, output: str, old: str, disk: Disk) ->
     """Put a new prepared directory in its place, unless the same is there whole; tell whether it was."""
     if _is_intact(output, prepared.digest):
         return load_prepared(output), False
-    if os.path.lexists(output):
+    there = os.path.lexists(output)
+    if there:
         disk.replace(output, old)
-    disk.replace(new, output)
+    try:
+        disk.replace(new, output)
+    except BaseException:
+        if there:
+            disk.replace(old, output)
+        raise
     disk.sync_directory(os.path.dirname(output))
     return load_prepared(output), True
 

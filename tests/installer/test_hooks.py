@@ -41,7 +41,7 @@ def test_what_a_hook_finds_around_it(tmp_path: Path, monkeypatch: pytest.MonkeyP
     backend = """
         def get_requires_for_build_editable(config_settings=None):
             import sys
-            keys = ["PYTHONPATH", "VIRTUAL_ENV", "SOURCE_DATE_EPOCH", "PATH"]
+            keys = ["PYTHONPATH", "VIRTUAL_ENV", "SOURCE_DATE_EPOCH", "CONDA_PREFIX", "PATH"]
             told = {"cwd": os.getcwd(), "stdin": sys.stdin.read(), "settings": config_settings}
             open("told.json", "w").write(json.dumps({**told, **{key: os.environ.get(key) for key in keys}}))
             return []
@@ -49,6 +49,7 @@ def test_what_a_hook_finds_around_it(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("PYTHONPATH", "/elsewhere")
     monkeypatch.setenv("VIRTUAL_ENV", "/elsewhere")
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1")
+    monkeypatch.setenv("CONDA_PREFIX", "/conda")
     directory = make_project(tmp_path / "p", backend=backend)
     opened(directory).get_requires(HookEnvironment(sys.executable, "/scripts"), {"k": ["1", "2"], "one": "3"})
     import json
@@ -62,6 +63,7 @@ def test_what_a_hook_finds_around_it(tmp_path: Path, monkeypatch: pytest.MonkeyP
         "PYTHONPATH": None,
         "VIRTUAL_ENV": None,
         "SOURCE_DATE_EPOCH": "1",
+        "CONDA_PREFIX": "/conda",
     }
 
 

@@ -23,6 +23,7 @@ from interlock.environment import Environment
 from interlock.errors import (
     BackendError,
     BackendUnavailable,
+    DiskError,
     EnvironmentMismatch,
     RecordMismatch,
     UsageError,
@@ -158,6 +159,46 @@ def test_a_failure_leaves_everything_as_it_was(
     assert contents(output) == before
     assert contents(Path(environment.path)) == files
     assert names(tmp_path) == ["out", "p"]
+
+
+class FailingDisk(Disk):
+    """A disk that is full at the n-th write or rename, once."""
+
+    def __init__(self, fails_at: int) -> None:
+        super().__init__("fast")
+        self.left = fails_at
+
+    def write(self, path: str, data: bytes, *, executable: bool = False, mtime_ns: int | None = None) -> None:
+        self._count(path)
+        super().write(path, data, executable=executable, mtime_ns=mtime_ns)
+
+    def replace(self, source: str, destination: str) -> None:
+        self._count(destination)
+        super().replace(source, destination)
+
+    def _count(self, path: str) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise DiskError(f"cannot write {path}: full")
+
+
+def test_a_disk_that_is_full_at_any_moment(tmp_path: Path, environment: Environment) -> None:
+    output = tmp_path / "out"
+    prepared(make_project(tmp_path / "p"), output, environment)
+    before = contents(output)
+    make_project(tmp_path / "p", version="2.0")
+    failures = 0
+    while True:
+        try:
+            prepare(str(tmp_path / "p"), str(output), environment, disk=FailingDisk(failures + 1))
+        except DiskError:
+            failures += 1
+            assert contents(output) == before
+            assert names(tmp_path) == ["out", "p"]
+        else:
+            break
+    assert load_prepared(str(output)).version == "2.0"
+    assert failures == 7 + 1 + 2, "7 files, the manifest, two renames"
 
 
 def test_a_failure_says_the_command_that_shows_it_again(tmp_path: Path, environment: Environment) -> None:
