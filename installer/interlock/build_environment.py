@@ -58,6 +58,7 @@ class Recipe:
     """What a build environment is made from: equal recipes have equal keys.
 
     `requires` are sorted and in one spelling, the names in `local` (normalised name: directory) are never asked of an index.
+    `wanted_by` is the project that asks first, for messages.
     """
 
     requires: tuple[str, ...]
@@ -65,6 +66,7 @@ class Recipe:
     constraints: tuple[str, ...]
     local: Mapping[str, str]
     engine: Engine
+    wanted_by: str = ""
 
     @property
     def key(self) -> str:
@@ -120,6 +122,7 @@ def make_recipe(
     constraints: Iterable[str] = (),
     local: Mapping[str, str] | None = None,
     engine: str = "auto",
+    wanted_by: str = "",
 ) -> Recipe:
     """Make a recipe from build requirements, constraint files and directories of local build requirements.
 
@@ -132,7 +135,9 @@ def make_recipe(
     for path in [*files, *directories.values()]:
         if not os.path.exists(path):
             raise ConfigurationError(f"{path}, named for builds, does not exist", advice="Correct its path.")
-    return Recipe(_spelled(requires), interpreter, files, directories, find_engine(engine, interpreter=interpreter))
+    return Recipe(
+        _spelled(requires), interpreter, files, directories, find_engine(engine, interpreter=interpreter), wanted_by
+    )
 
 
 def ensure(recipe: Recipe, *, disk: Disk, timeout: float | None = None) -> BuildEnvironment:

@@ -68,7 +68,7 @@ def install_build_requirements(
         recipe.engine.install(
             environment.python,
             [*constraints, *sorted(set(third_party))],
-            what=f"the build requirements {', '.join(recipe.requires)}",
+            what=f"the build requirements {', '.join(recipe.requires)}{_of(recipe)}",
             compile_bytecode=True,
         )
     return list(local.values())
@@ -104,7 +104,7 @@ def _install_local(name: str, directory: str, recipe: Recipe, environment: Build
     recipe.engine.install(
         environment.python,
         ["--no-deps", *again, directory],
-        what=f"the local build requirement {name} ({directory})",
+        what=f"the local build requirement {name} ({directory}){_of(recipe)}",
         compile_bytecode=True,
     )
 
@@ -132,6 +132,10 @@ def _parse(lines: Iterable[str], recipe: Recipe, extras: Iterable[str] = ()) -> 
             f"a build requirement cannot be read: {error}",
             advice="Correct [build-system] requires (PEP 508) of the project that names it.",
         ) from error
+
+
+def _of(recipe: Recipe) -> str:
+    return f" of {recipe.wanted_by}" if recipe.wanted_by else ""
 
 
 def _directory_of(url: str) -> str:

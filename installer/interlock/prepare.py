@@ -171,6 +171,7 @@ def _ready(
         constraints=options.constraints,
         local=options.local,
         engine=options.engine,
+        wanted_by=project.directory,
     )
     with held(recipe, disk=disk, timeout=timeout) as build, source_tree(project.directory, disk=disk, timeout=timeout):
         hooks = HookEnvironment.of(build)

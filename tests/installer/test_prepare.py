@@ -24,6 +24,7 @@ from interlock.errors import (
     BackendError,
     BackendUnavailable,
     DiskError,
+    EngineError,
     EnvironmentMismatch,
     RecordMismatch,
     UsageError,
@@ -284,6 +285,17 @@ def test_dynamic_requirements_are_there_when_it_is_built(tmp_path: Path, environ
     # The environment without the tool, from which its need was asked, stays as it was.
     key = make_recipe([], interpreter=environment.interpreter, local=local).key
     assert Path(receipts[0]).parent.name != key
+
+
+def test_build_requirements_that_cannot_be_had_name_the_project(tmp_path: Path, environment: Environment) -> None:
+    tool = make_project(
+        tmp_path / "tool", "tool", backend="def build_wheel(*a, **k): raise SystemExit('broken tool')\n"
+    )
+    source = make_project(tmp_path / "p", requires=["tool"])
+    with pytest.raises(EngineError, match="local build requirement tool .* of ") as caught:
+        prepared(source, tmp_path / "out", environment, local={"tool": str(tool)})
+    assert str(source) in caught.value.message
+    assert "broken tool" in caught.value.message
 
 
 def test_build_constraints_are_inputs(tmp_path: Path, environment: Environment) -> None:
