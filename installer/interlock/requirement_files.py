@@ -82,16 +82,18 @@ def read_requirement_files(
     constraints: Iterable[str],
     *,
     private: Collection[str] = (),
+    directory: str = "",
     environ: Mapping[str, str] = os.environ,
 ) -> RequirementSet:
     """Read requirements files and constraints files, and all that they include; a file that includes itself is fine.
 
-    `private` are normalised names: lines that name one of them are left out.
+    `private` are normalised names: lines that name one of them are left out. Relative paths of projects and archives start
+    from `directory`, as they do for pip from the directory that it runs in ("": the current one).
 
     Raises:
         ConfigurationError: a file is missing or no text; the message has the line that includes it.
     """
-    reader = _Reader(frozenset(private), environ)
+    reader = _Reader(frozenset(private), directory, environ)
     for path in files:
         reader.read(path, "", constraint=False)
     for path in constraints:
@@ -100,9 +102,10 @@ def read_requirement_files(
 
 
 class _Reader:
-    def __init__(self, private: frozenset[str], environ: Mapping[str, str]) -> None:
+    def __init__(self, private: frozenset[str], directory: str, environ: Mapping[str, str]) -> None:
         self.found = RequirementSet()
         self._private = private
+        self._directory = directory
         self._environ = environ
         self._seen: set[tuple[str, bool]] = set()
 
@@ -132,9 +135,9 @@ class _Reader:
     def _requirement(self, line: Line, wanted: str, *, editable: bool, constraint: bool) -> None:
         begin = _OPTIONS_BEGIN.search(wanted)  # "--hash=..." after a requirement is the engine's business
         wanted = wanted[: begin.start()] if begin else wanted
-        path = _local_path(wanted) if editable else ""
+        path = _local_path(wanted, self._directory) if editable else ""
         # "-e core" is the directory, "core" is the distribution.
-        name, path = (_local_name(path), path) if os.path.isdir(path) else _name_and_path(wanted)
+        name, path = (_local_name(path), path) if os.path.isdir(path) else _name_and_path(wanted, self._directory)
         if name in self._private:
             self.found.private.append(line)
             return
@@ -150,7 +153,7 @@ class _Reader:
         self.read(path, f"{line.file}:{line.number}", constraint=constraint)
 
 
-def _name_and_path(requirement: str) -> tuple[str, str]:
+def _name_and_path(requirement: str, directory: str) -> tuple[str, str]:
     """Return the normalised name of what a line asks for, "" where only a build would tell; and its local path, or ""."""
     from packaging.requirements import InvalidRequirement, Requirement
 
@@ -158,9 +161,9 @@ def _name_and_path(requirement: str) -> tuple[str, str]:
         parsed = Requirement(requirement)
     except InvalidRequirement:
         egg = _EGG.search(requirement)
-        path = _local_path(requirement)
+        path = _local_path(requirement, directory)
         return normalize(egg[1]) if egg else _local_name(path) if path else "", path
-    return normalize(parsed.name), _local_path(parsed.url) if parsed.url else ""
+    return normalize(parsed.name), _local_path(parsed.url, directory) if parsed.url else ""
 
 
 def _read(path: str, included_by: str) -> str:
@@ -230,7 +233,7 @@ def _with_absolute_links(line: Line, text: str) -> Line:
     return line
 
 
-def _local_path(text: str) -> str:
+def _local_path(text: str, directory: str) -> str:
     """Return the path of a local project or archive that a line names, "" where it names none."""
     path = re.sub(r"\[[^\]]*\]$", "", text.partition(";")[0].strip())
     if path.startswith("file:"):
@@ -238,7 +241,7 @@ def _local_path(text: str) -> str:
         from urllib.request import url2pathname
 
         return url2pathname(urlsplit(path).path)
-    return "" if "://" in path else path
+    return "" if "://" in path or not path else os.path.join(directory, path)
 
 
 def _local_files(path: str) -> Iterator[str]:

@@ -70,13 +70,15 @@ def install_requirements(
     *,
     engine: str = "auto",
     private: str | None = None,
+    directory: str = "",
     disk: Disk,
     lock_timeout: float | None = None,
 ) -> Installation:
     """Install what requirements files ask for into the environment at a path.
 
     `files` and `constraints` are paths, absolute or relative to the current directory; `private` is a file of the names that
-    no index may hear of. Requirements that are already met stay as they are.
+    no index may hear of. Relative paths in the files start from `directory` ("": the current one), where the engine runs.
+    Requirements that are already met stay as they are.
 
     Raises:
         ConfigurationError: a file is missing.
@@ -84,14 +86,14 @@ def install_requirements(
         EngineError, EngineUnavailable: uv or pip failed, or there is none.
     """
     names = read_names(private) if private else frozenset[str]()
-    wanted = read_requirement_files(files, constraints, private=names)
+    wanted = read_requirement_files(files, constraints, private=names, directory=directory)
     read = [*wanted.files, *([private] if private else [])]
     digests = {name: _sha256(name) for name in read}
     environment = open_environment(path)
     chosen = find_engine(engine, interpreter=environment.interpreter) if wanted.requirements else None
     with _changing(path, chosen, disk, lock_timeout) as environment:
         if chosen is not None:
-            _run(chosen, environment, wanted, files, constraints, names, disk)
+            _run(chosen, environment, wanted, (files, constraints), names, directory, disk)
         installed = _installed_digest(environment, names)
     inputs = (*read, *wanted.local, os.path.join(environment.path, "pyvenv.cfg"))
     return Installation(environment, chosen.name if chosen else "none", digests, installed, inputs)
@@ -114,11 +116,12 @@ def _run(
     engine: Engine,
     environment: Environment,
     wanted: RequirementSet,
-    files: Sequence[str],
-    constraints: Sequence[str],
+    given: tuple[Sequence[str], Sequence[str]],
     private: frozenset[str],
+    cwd: str,
     disk: Disk,
 ) -> None:
+    files, constraints = ([os.path.abspath(path) for path in paths] for paths in given)
     # They stay there: the command that a failure advises to repeat reads them.
     directory = os.path.join(state_directory(environment.path), "requirements")
     if wanted.private:
@@ -135,7 +138,13 @@ def _run(
         names = _write(directory, "private.txt", "".join(f"{name}\n" for name in sorted(private)), disk)
         engine = _private_pip(engine, environment, names)
     environ = {"UV_LOCK_TIMEOUT": UV_PATIENCE, **os.environ}
-    engine.install(environment.python, arguments, what=f"the requirements of {environment.path}", environ=environ)
+    engine.install(
+        environment.python,
+        arguments,
+        what=f"the requirements of {environment.path}",
+        environ=environ,
+        directory=cwd or None,
+    )
 
 
 def _private_pip(engine: Engine, environment: Environment, names: str) -> Engine:

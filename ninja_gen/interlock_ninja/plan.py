@@ -144,7 +144,8 @@ class _Layout:
         arguments = ["--venv", self._path, "-r", collected]
         arguments += [word for path in files for word in ("-r", path)]
         arguments += [word for path in constraints for word in ("-c", path)]
-        arguments += ["--private", PRIVATE_NAMES_FILE, *self._engine()]
+        # People run pip in the root of the workspace: there the relative paths of their files start.
+        arguments += ["--directory", self._relative("."), "--private", PRIVATE_NAMES_FILE, *self._engine()]
         return Edge(
             "requirements",
             f"{environment.name}__requirements",

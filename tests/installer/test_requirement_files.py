@@ -301,3 +301,14 @@ def test_names_are_one_on_a_line() -> None:
     assert read_names("names") == {"my-core", "other"}
     with pytest.raises(ConfigurationError, match="cannot read the requirements file gone"):
         read_names("gone")
+
+
+def test_relative_paths_start_from_the_directory_that_is_given(tmp_path: Path) -> None:
+    """The files of opentelemetry-python say `-e opentelemetry-sdk` in opentelemetry-sdk/: from the root, as pip is run there."""
+    (tmp_path / "core").mkdir()
+    (tmp_path / "core" / "pyproject.toml").write_text('[project]\nname = "my.core"\n', encoding="utf-8")
+    listed = tmp_path / "core" / "requirements.txt"
+    listed.write_text("-e core\nthird\n./other\n", encoding="utf-8")
+    found = read_requirement_files([str(listed)], [], private={"my-core"}, directory=str(tmp_path))
+    assert [line.text for line in found.private] == ["-e core"]
+    assert [line.text for line in found.requirements] == ["third", "./other"]

@@ -32,6 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what resolves and installs; auto (the default) is uv where there is one, else pip",
     )
     parser.add_argument("--private", metavar="FILE", help="names that no index may be asked for, one on a line")
+    parser.add_argument(
+        "--directory",
+        metavar="DIR",
+        default="",
+        help="where relative paths in the files start (default: here, as for pip)",
+    )
     add_receipt_arguments(parser)
 
 
@@ -44,6 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.constraint,
         engine=arguments.engine,
         private=arguments.private,
+        directory=arguments.directory,
         disk=edge.disk,
         lock_timeout=arguments.lock_timeout,
     )
