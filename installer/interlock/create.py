@@ -183,7 +183,7 @@ def _put_new(
     started = disk.clock_ns(os.path.dirname(path)) if started_ns is None else started_ns
     try:
         make_environment(built, interpreter, disk, path)
-        disk.set_time(os.path.join(built, "pyvenv.cfg"), started)
+        disk.set_mtime(os.path.join(built, "pyvenv.cfg"), started)
         environment = record_identity_of_new(built, path, interpreter, disk=disk, mtime_ns=started)
         disk.sync_tree(built)
         with _undisturbed(path, timeout):

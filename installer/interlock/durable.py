@@ -166,11 +166,6 @@ class Disk:
             with _explained(path):
                 self._platform.sync_directory(path)
 
-    def set_time(self, path: str, mtime_ns: int) -> None:
-        """Set a file's modification time."""
-        with _explained(path):
-            os.utime(path, ns=(mtime_ns, mtime_ns))
-
     def sync_tree(self, path: str) -> None:
         """Bring a directory and all below it to stable storage: what another program wrote, before it is renamed."""
         if self.durability != "full":
