@@ -31,7 +31,7 @@ _MADE = re.compile(r".*\.(egg-info|dist-info|egg)")
 # Below a project these hold what its tests, or the people who use it, make projects of.
 FIXTURES = frozenset(
     str.split(
-        "test tests testing testdata test_data test-data fixture fixtures template templates _template _templates "
+        "test tests testdata test_data test-data fixture fixtures template templates _template _templates "
         "cookiecutter cookiecutters"
     )
 )
@@ -48,6 +48,12 @@ class Skipped:
     path: str
     reason: str
     warn: bool = False
+
+    @property
+    def line(self) -> str:
+        """The reason in one line: of what a build backend said at length, the last one, which is the error's."""
+        first, *rest = self.reason.splitlines()
+        return f"{first.rstrip(':')}: {rest[-1].strip()}" if rest else first
 
 
 @dataclass(slots=True)
@@ -106,8 +112,9 @@ class Discovery:
         """Note that a directory is passed over."""
         self.skipped.append(Skipped(path, reason, warn))
 
-    def read(self, directory: str, listing: Listing, *, explicit: bool) -> None:
-        """Read what may be a project, and note what became of it."""
+    def read(self, directory: str, listing: Listing, *, explicit: bool) -> bool:
+        """Read what may be a project, and note what became of it; False where nothing below it belongs to the workspace."""
+        found: Project | Pending | NotAProject | None = None
         source = Source(self.root, directory, listing.files, listing.folders)
         try:
             found = read_metadata(source, explicit=explicit)
@@ -118,8 +125,13 @@ class Discovery:
             self._keep(directory, found)
         # What only the backend knows depends on all of its inputs, whoever reads them.
         self.files_read += source.read
-        if self.pending and self.pending[-1].known.directory == directory:
+        if isinstance(found, Pending):
             self.files_read += source.inputs
+        return not (isinstance(found, NotAProject) and found.closed)
+
+    def forget(self, directory: str) -> None:
+        """Don't track a directory that was listed."""
+        self._listed.pop(directory, None)
 
     def owned(self, directory: str) -> bool:
         """Tell whether a directory is a project, readable or not."""
@@ -158,19 +170,22 @@ def walk(found: Discovery) -> None:
             continue
         if directory != "." and (reason := _closed(found, directory, listing)):
             found.skip(directory, reason)
-            found._listed.pop(directory, None)
+            found.forget(directory)
             continue
         candidate = PROJECT_FILES & listing.files
         if apart and candidate - {"setup.cfg"}:
             found.skip(directory, apart)
+        elif directory == "." and found.excluded(directory):
+            found.skip(directory, "excluded by the configuration")
         elif candidate and not apart:
             if (original := _linked(found, directory, listing)) is not None:
                 found.skip(directory, f"its pyproject.toml is a symbolic link to that of {original}")
                 continue
-            found.read(directory, listing, explicit=False)
+            if not found.read(directory, listing, explicit=False):
+                found.forget(directory)
+                continue
             owner = directory if found.owned(directory) else owner
         stack += _below(found, directory, listing, owner, apart)
-    found.skipped.sort(key=lambda skipped: skipped.path)
 
 
 def _below(
@@ -215,7 +230,7 @@ def _closed(found: Discovery, directory: str, listing: Listing) -> str:
     if os.path.basename(directory) == "build" and any(
         re.match(r"lib|bdist\.|temp\.", name) for name in listing.folders
     ):
-        parent = found._listed.get(os.path.dirname(directory) or ".")
+        parent = found.look(os.path.dirname(directory) or ".")
         return "what setuptools has built" if parent and PROJECT_FILES & parent.files else ""
     return ""
 
@@ -275,4 +290,3 @@ def _read_members(found: Discovery, candidates: Mapping[str, Listing], *, explic
         else:
             taken[real[directory]] = directory
             found.read(directory, candidates[directory], explicit=explicit)
-    found.skipped.sort(key=lambda skipped: skipped.path)

@@ -30,10 +30,14 @@ _DECIDES = frozenset({"version", "requires-python", "dependencies", "optional-de
 
 @dataclass(frozen=True, slots=True)
 class NotAProject:
-    """A directory that cannot be installed, and why. With `listed`, what lies directly in it decided that."""
+    """A directory that cannot be installed, and why.
+
+    With `listed`, what lies directly in it decided that; with `closed`, nothing below it belongs to the workspace either.
+    """
 
     reason: str
     listed: bool = False
+    closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,8 @@ def read_metadata(source: Source, *, explicit: bool = False) -> Project | Pendin
 def _read(source: Source, document: dict[str, Any], *, explicit: bool) -> Project | Pending | NotAProject:
     tool = table(document, "tool")
     poetry = table(tool, "poetry")
+    if "interlock" in tool and source.directory != "." and not explicit:
+        return NotAProject("a workspace of its own: it has [tool.interlock]", closed=True)
     if table(tool, "uv").get("package") is False:
         return NotAProject("virtual: tool.uv.package = false")
     if poetry.get("package-mode") is False:
@@ -80,7 +86,7 @@ def _read(source: Source, document: dict[str, Any], *, explicit: bool) -> Projec
         if build is None and not explicit and (virtual := _virtual(source, document)):
             return virtual
         return _from_project(source, document, build or (LEGACY_REQUIRES, LEGACY))
-    if poetry and (build is None or build[1] in POETRY):
+    if build[1] in POETRY if build else "poetry" in tool and not has_setup_script(source):
         return _from_poetry(source, document, build)
     return _from_setup_files(source, document, build)
 
@@ -187,7 +193,8 @@ def _from_poetry(
     source: Source, document: dict[str, Any], build: tuple[tuple[str, ...], str] | None
 ) -> Project | Pending | NotAProject:
     file = source.path("pyproject.toml")
-    poetry = document["tool"]["poetry"]
+    tool = table(document, "tool")
+    poetry = table(tool, "poetry")
     if "name" not in poetry and "version" not in poetry:
         return NotAProject("virtual: [tool.poetry] has neither name nor version")
     if build is None:
@@ -199,7 +206,7 @@ def _from_poetry(
     )
     groups = {**read_groups(poetry, source.absolute()), **read_dependency_groups(document)}
     known = replace(known, groups=groups)
-    if any(tool in document["tool"] for tool in ("poetry-dynamic-versioning", "poetry-monoranger-plugin")):
+    if any(plugin in tool for plugin in ("poetry-dynamic-versioning", "poetry-monoranger-plugin")):
         return Pending(replace(known, version=""), "a plugin of poetry decides")
     try:
         read = read_poetry(poetry, source.absolute())

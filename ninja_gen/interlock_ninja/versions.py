@@ -7,6 +7,7 @@ returns None where it is not certain.
 from __future__ import annotations
 
 import ast
+import posixpath
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +78,7 @@ def _flit(source: Source, document: dict[str, Any]) -> str | None:
 def _in_one_module(source: Source, module: str, name: str, roots: set[str]) -> str | None:
     """Return a literal of a module, if just one file can be that module and it assigns the name just once."""
     stem = module.replace(".", "/")
-    places = {f"{root}/{stem}".strip("/") for root in roots}
+    places = {posixpath.normpath(posixpath.join(root, stem)) for root in roots}
     found = [path for place in sorted(places) for path in (f"{place}/__init__.py", f"{place}.py") if source.holds(path)]
     return _literal(source.bytes(found[0]), name) if len(found) == 1 else None
 

@@ -67,17 +67,18 @@ def read_workspace(
     warnings = _discover(configuration, found)
     _complete(configuration, found, disk, progress, ask)
     projects = _installable(found)
+    found.skipped.sort(key=lambda skipped: skipped.path)
     broken = [skipped for skipped in found.skipped if skipped.warn]
     if strict and broken:
         raise MetadataError(
             f"{_count(len(broken))} metadata that cannot be read:\n" + "\n".join(f"  {each.reason}" for each in broken),
             advice=f"Mend them, or exclude them: exclude = [{', '.join(_quoted(each.path) for each in broken)}]",
         )
-    warnings += [f"{each.reason}; skipped (for good: exclude = [{_quoted(each.path)}])" for each in broken]
+    warnings += [f"{each.line}; skipped (for good: exclude = [{_quoted(each.path)}])" for each in broken]
     return Workspace(
         configuration=configuration,
         projects=projects,
-        skipped=tuple(sorted(found.skipped, key=lambda skipped: skipped.path)),
+        skipped=tuple(found.skipped),
         warnings=tuple(warnings),
         files_read=tuple(sorted({*found.files_read, *_configuration_files(configuration)})),
         directories=found.directories(),

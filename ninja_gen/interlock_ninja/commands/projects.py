@@ -54,7 +54,7 @@ def _as_text(workspace: Workspace) -> Iterable[str]:
     yield from _columns(rows)
     if workspace.skipped:
         yield f"skipped: {_number(len(workspace.skipped), 'directory', 'directories')}"
-        yield from _columns([(skipped.path, skipped.reason) for skipped in workspace.skipped])
+        yield from _columns([(skipped.path, skipped.line) for skipped in workspace.skipped])
 
 
 def _columns(rows: Sequence[tuple[str, ...]]) -> Iterable[str]:
