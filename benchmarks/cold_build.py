@@ -78,11 +78,12 @@ def write_uv_ninja(root: Path, graph: dict[str, list[str]], backend: str, tuned:
     flags = "--no-deps --offline --no-build-isolation" if tuned else ""
     settings = "--config-settings editable_mode=compat" if backend == "setuptools" else ""
     requires = " ".join(json.loads(BACKENDS[backend][0])) + (" editables" if backend == "hatchling" else "")
+    create = f"{UV} venv -q --clear {root / 'uv-env'}"
+    if tuned:
+        create += f" && {UV} pip install -q --compile-bytecode -p {root / 'uv-env'} '{requires}'"
     lines = [
         "rule venv",
-        f"  command = {UV} venv -q --clear {root / 'uv-env'} && touch $out"
-        if not tuned
-        else f"  command = {UV} venv -q --clear {root / 'uv-env'} && {UV} pip install -q --compile-bytecode -p {root / 'uv-env'} '{requires}' && touch $out",
+        f"  command = {create} && touch $out",
         "rule editable",
         f"  command = {UV} pip install -q -p {root / 'uv-env'} -e {root}/$project {settings} {flags} && touch $out",
         "build venv.stamp: venv",
@@ -128,6 +129,16 @@ def print_spans(path: Path) -> None:
         print(f"{name:<24}{len(values):>7}{sum(values) / 1000:>9.2f}{p50:>9.2f}{p99:>9.2f}{max(values):>9.2f}")
 
 
+def print_start() -> None:
+    """Print what an edge pays before it does anything: an interpreter, and interlock's command line."""
+    started = []
+    for _ in range(20):
+        before = time.monotonic()
+        subprocess.run([sys.executable, "-P", "-m", "interlock", "--version"], capture_output=True, check=True)
+        started.append((time.monotonic() - before) * 1000)
+    print(f"{'process start, an edge':<24}{'':>7}{'':>9}{quantile(started, 0.5):>9.2f}{quantile(started, 0.99):>9.2f}")
+
+
 def main() -> None:
     """Alternate the two sides and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -169,6 +180,7 @@ def main() -> None:
             print(f"{label:<32}{min(values):>8.1f}{statistics.median(values):>10.1f}{max(values):>8.1f}")
         print(f"uv's time over interlock's: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
         print_spans(timings)
+        print_start()
 
 
 def version() -> str:

@@ -405,7 +405,7 @@ def deadly(name):
         return getattr(Disk, name)(self, *arguments, **options)
     return operation
 
-for name in ("write", "replace", "remove", "remove_directory", "remove_tree", "set_time", "sync_tree", "sync_directory"):
+for name in ("write", "replace", "remove", "remove_directory", "remove_tree", "set_mtime", "sync_tree", "sync_directory"):
     setattr(Dying, name, deadly(name))
 create_environment(sys.argv[1], python=sys.argv[3], disk=Dying("fast"))
 """

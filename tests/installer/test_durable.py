@@ -211,7 +211,7 @@ def test_the_clock_is_that_of_the_file_system(disk: Disk, tmp_path: Path) -> Non
     assert os.listdir(tmp_path / "new") == []
 
 
-def test_set_time_sets_the_modification_time(disk: Disk, tmp_path: Path) -> None:
+def test_set_mtime_sets_the_modification_time(disk: Disk, tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"")
     disk.set_mtime(str(tmp_path / "f"), 3_000_000_000)
     assert (tmp_path / "f").stat().st_mtime_ns == 3_000_000_000

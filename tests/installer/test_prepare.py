@@ -287,6 +287,32 @@ def test_dynamic_requirements_are_there_when_it_is_built(tmp_path: Path, environ
     assert Path(receipts[0]).parent.name != key
 
 
+@pytest.mark.skipif(os.name == "nt", reason="there shared locks exclude each other")
+def test_those_who_waited_for_a_build_environment_use_it_at_once(tmp_path: Path, environment: Environment) -> None:
+    """Each hook ends only when all hooks run: one that had to wait for another would never see that."""
+    number = 6
+    make_project(tmp_path / "tool", "tool")
+    backend = f"""
+        import time
+        def get_requires_for_build_editable(config_settings=None):
+            return ["tool"]
+        def build_editable(wheel_directory, config_settings=None, metadata_directory=None):
+            open("../running-" + NAME, "w").close()
+            deadline = time.monotonic() + 60
+            while sum(name.startswith("running-") for name in os.listdir("..")) < {number}:
+                assert time.monotonic() < deadline, "alone"
+                time.sleep(0.01)
+            return wheel(wheel_directory)
+    """
+    command = [sys.executable, "-m", "interlock", "prepare", "--venv", environment.path, "--durability", "fast"]
+    command += ["--local-build-requirement", f"tool={tmp_path / 'tool'}"]
+    started = []
+    for name in (f"core{index}" for index in range(number)):
+        source = make_project(tmp_path / name, name, backend=backend)
+        started.append(subprocess.Popen([*command, "--output", str(tmp_path / "out" / name), str(source)]))
+    assert [process.wait() for process in started] == [0] * number
+
+
 def test_build_requirements_that_cannot_be_had_name_the_project(tmp_path: Path, environment: Environment) -> None:
     tool = make_project(
         tmp_path / "tool", "tool", backend="def build_wheel(*a, **k): raise SystemExit('broken tool')\n"
