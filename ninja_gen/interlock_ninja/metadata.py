@@ -105,7 +105,7 @@ def _build_system(source: Source, document: dict[str, Any]) -> tuple[tuple[str, 
 
 
 def _virtual(source: Source, document: dict[str, Any]) -> NotAProject | None:
-    """Decide on [project] without [build-system], on which pip and uv disagree (docs/decisions/no-build-system.md)."""
+    """Decide on [project] without [build-system], on which pip and uv disagree (docs/decisions/0010-no-build-system.md)."""
     if table(document, "tool", "uv").get("package") is True:
         return None
     if has_setup_script(source) or code_for_setuptools(source, document):

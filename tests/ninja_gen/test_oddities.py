@@ -296,12 +296,9 @@ def test_28_33_direct_references_and_placeholders(tmp_path: Path, interpreter: I
         "server",
         ("kserve",),
     )
-    assert [each.reason for each in workspace.skipped] == [
+    assert [each.reason.partition(": Expected")[0] for each in workspace.skipped] == [
         "lost/pyproject.toml requires 'other @ file:///${PROJECT_ROOT}/../other', in which nothing fills the placeholder",
-        (
-            "nat/pyproject.toml: `project.dependencies` has 'nat-core=={version}', which is no valid requirement: "
-            "Expected semicolon (after name with no version specifier) or end"
-        ),
+        "nat/pyproject.toml: `project.dependencies` has 'nat-core=={version}', which is no valid requirement",
     ]
 
 
