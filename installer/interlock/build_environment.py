@@ -150,8 +150,8 @@ def ensure(recipe: Recipe, *, disk: Disk, timeout: float | None = None) -> Build
     environment = _environment(recipe)
     if not _is_complete(environment):
         disk.make_directory(os.path.dirname(_directory(environment)))
-        with span("build environment", environment.key[:12]), _exclusive(environment, timeout):
-            if not _is_complete(environment):
+        with span("build environment", environment.key[:12]), _for_making(environment, timeout) as mine:
+            if mine and not _is_complete(environment):
                 _make(recipe, environment, disk, timeout)
     _note_use(environment, disk)
     return environment
@@ -249,8 +249,25 @@ def _lock(environment: BuildEnvironment) -> str:
     return f"{_directory(environment)}.lock"
 
 
-def _exclusive(environment: BuildEnvironment, timeout: float | None) -> contextlib.AbstractContextManager[None]:
-    return hold(_lock(environment), Rank.BUILD_ENVIRONMENT, what=_what(environment), timeout=timeout)
+@contextlib.contextmanager
+def _for_making(environment: BuildEnvironment, timeout: float | None) -> Iterator[bool]:
+    """Hold the lock exclusively, unless another process makes the environment meanwhile: then wait for that, and say False.
+
+    A process that waited for the exclusive lock would get it only after the hooks of those that came first, who use what
+    they have made at once. The shared lock is had by all who wait at the moment in which it is made.
+    """
+    path, what = _lock(environment), _what(environment)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(hold(path, Rank.BUILD_ENVIRONMENT, what=what, timeout=0))
+        except LockTimeout:
+            with hold(path, Rank.BUILD_ENVIRONMENT, what=what, shared=True, timeout=timeout):
+                made = _is_complete(environment)
+            if made:
+                yield False
+                return
+            stack.enter_context(hold(path, Rank.BUILD_ENVIRONMENT, what=what, timeout=timeout))
+        yield True
 
 
 def _is_complete(environment: BuildEnvironment) -> bool:

@@ -179,6 +179,9 @@ def _wait(
     block: Callable[[], None], descriptor: int, path: str, what: str, deadline: float | None, limit: float | None
 ) -> None:
     """Block in the kernel, in a thread, so that this thread can announce, time out and be interrupted."""
+    if limit is not None and limit <= 0:
+        os.close(descriptor)
+        raise _timed_out(path, what, limit)
     ended, guard = threading.Event(), threading.Lock()
     failures: list[OSError] = []
     abandoned = False
