@@ -24,6 +24,8 @@ ENVIRONMENT_KEYS = (
     *("build-constraints", "config-settings"),
 )
 # Environment names are parts of ninja targets and of paths below the out directory.
+# They share <out>/interlock with these.
+_RESERVED = frozenset({"build-env", "inputs.json", "metadata", "workspace-names.txt"})
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _MENTIONS_US = re.compile(r"""^\s*\[\s*tool\s*\.\s*["']?interlock\b""", re.MULTILINE)
 
@@ -142,7 +144,7 @@ def _configuration(root: str, found: Table | None) -> Configuration:
     table = found or Table(os.path.join(root, CONFIGURATION_FILE), "", {})
     table.only(KEYS)
     out = _directory(table, "out", root, table.text("out", "out") or "out")
-    environments = _environments(table, root)
+    environments = _environments(table, root, out)
     return Configuration(
         root=root,
         file=found.file if found else None,
@@ -156,19 +158,24 @@ def _configuration(root: str, found: Table | None) -> Configuration:
     )
 
 
-def _environments(table: Table, root: str) -> tuple[EnvironmentConfig, ...]:
+def _environments(table: Table, root: str, out: str) -> tuple[EnvironmentConfig, ...]:
     tables = table.table("environments")
     if not list(tables):
         return (_environment("venv", Table(table.file, "environments.venv.", {}), root),)
     environments = []
     paths: dict[str, str] = {}
+    names: dict[str, str] = {}
     for name in tables:
-        if not _ENVIRONMENT_NAME.fullmatch(name):
+        if not _ENVIRONMENT_NAME.fullmatch(name) or name.lower() in _RESERVED:
             tables.fail(name, "is no name for an environment", advice="Letters, digits, `_`, `-` and `.` make one.")
+        if (other := names.setdefault(name.lower(), name)) != name:
+            tables.fail(name, f"differs from {other!r} in case alone, which not every file system can tell apart")
         environment = _environment(name, tables.table(name), root)
         identity = os.path.realpath(os.path.join(root, environment.path))
         if identity in paths:
             tables.fail(name, f"has the path of environment {paths[identity]!r}: {environment.path}")
+        if os.path.join(os.path.realpath(os.path.join(root, out)), "").startswith(os.path.join(identity, "")):
+            tables.table(name).fail("path", f"is {environment.path!r}, which holds the out directory {out!r}")
         paths[identity] = name
         environments.append(environment)
     return tuple(environments)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from interlock.distribution import normalize, parse_metadata_header
-from interlock.errors import BackendError, InterlockError, MetadataError, WheelError
+from interlock.errors import BackendError, MetadataError, WheelError
 from interlock_ninja import pep508
 
 if TYPE_CHECKING:
@@ -149,8 +149,6 @@ def _say(ask: Ask, root: str, pending: Pending) -> str | MetadataError:
         return ask(os.path.normpath(os.path.join(root, known.directory)))
     except (BackendError, WheelError, MetadataError) as error:
         return MetadataError(f"{known.metadata_file}: {error.message}", advice=error.advice)
-    except InterlockError:
-        raise
 
 
 def _completed(pending: Pending, text: str | MetadataError | None) -> Project | MetadataError:
