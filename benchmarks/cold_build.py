@@ -62,7 +62,8 @@ def make_workspace(root: Path, projects: int, layers: int, backend: str) -> dict
         (directory / "src" / module).mkdir(parents=True)
         (directory / "src" / module / "__init__.py").write_text(f'"""{name}"""\n', encoding="utf-8")
         (directory / "pyproject.toml").write_text(
-            f'[build-system]\nrequires = {requires}\nbuild-backend = "{module_name}"\n\n[project]\nname = "{name}"\nversion = "1.0"\n'
+            f'[build-system]\nrequires = {requires}\nbuild-backend = "{module_name}"\n\n'
+            f'[project]\nname = "{name}"\nversion = "1.0"\n'
             f'description = "one of many"\ndependencies = {json.dumps(graph[name])}\n\n' + tool.format(module=module),
             encoding="utf-8",
         )

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from interlock.distribution import normalize
@@ -64,13 +64,15 @@ def make_plan(configuration: Configuration, graphs: Sequence[EnvironmentGraph]) 
     """Lay out the edges of some environments of one workspace."""
     occurrences = Counter(node.project.normalized for graph in graphs for node in graph.nodes)
     local = {node.project.normalized: node.project for graph in graphs for node in graph.nodes}
+    # "full" is the default of every edge, which INTERLOCK_DURABILITY may change for one run.
+    durability = ("--durability", "fast") if configuration.durability == "fast" else ()
     edges: dict[str, Edge] = {}
     aliases: list[Alias] = []
     shared: dict[str, list[str]] = {}
     for graph in graphs:
         layout = _Layout(configuration, graph, occurrences, local)
         for edge in layout.edges():
-            edges.setdefault(edge.stamp, edge)
+            edges.setdefault(edge.stamp, replace(edge, arguments=(*edge.arguments, *durability)))
         aliases += layout.aliases()
         for node in graph.nodes:
             if occurrences[node.project.normalized] > 1:

@@ -169,6 +169,11 @@ def test_a_named_engine_reaches_every_edge_that_runs_one() -> None:
         assert (one.arguments[-2:] == ("--engine", "pip")) is (one.kind in {"requirements", "build-env", "prepare"})
 
 
+def test_a_durability_of_fast_reaches_every_edge() -> None:
+    made = plan(graph(environment("venv"), node(project("core"))), durability="fast")
+    assert {one.arguments[-2:] for one in made.edges} == {("--durability", "fast")}
+
+
 def test_the_text_of_a_workspace_is_the_golden_file() -> None:
     """INTERLOCK_TEST_UPDATE=1 writes the file anew; look at the difference before you commit it."""
     core, leaf = project("my.core-package"), project("my.leaf-package", directory="libs/with space/leaf")
