@@ -106,10 +106,13 @@ def test_two_configurations_in_one_directory_are_an_error(tmp_path: Path) -> Non
             "`environments.b` has the path of environment 'a': x",
         ),
         ("[environments.metadata]", "`environments.metadata` is no name for an environment"),
-        ("[environments.a]\n[environments.A]\n", "`environments.A` differs from 'a' in case alone, which not every file"),
+        (
+            "[environments.a]\n[environments.A]\n",
+            "`environments.A` differs from 'a' in case alone, which not every file",
+        ),
         ("out='e/o'\n[environments.a]\npath='e'", "`environments.a.path` is 'e', which holds the out directory 'e/o'"),
         ("out='e'\n[environments.a]\npath='e'", "`environments.a.path` is 'e', which holds the out directory 'e'"),
-        ("[environments.a]\npath = '..', "`environments.a.path` is '..', which holds the workspace itself"),
+        ("[environments.a]\npath = '..'", "`environments.a.path` is '..', which holds the workspace itself"),
         (
             "[environments.a]\nrequirements = ['r.txt']",
             "`environments.a.requirements` names 'r.txt', and there is no such file",
