@@ -163,6 +163,34 @@ def test_directories_with_odd_names_build(name: str, tmp_path: Path) -> None:
     assert "no work to do" in succeed("build", "--root", tmp_path)
 
 
+def test_an_edit_made_while_an_edge_runs_is_not_lost(tmp_path: Path, ninja: str) -> None:
+    """The backend edits its own input after it was read: the next build must run that edge again, and then rest."""
+    write(tmp_path, "core", "1.0", [])
+    project = tmp_path / "core" / "pyproject.toml"
+    text = project.read_text(encoding="utf-8").replace(
+        'build-backend = "flit_core.buildapi"', 'build-backend = "backend"\nbackend-path = ["."]'
+    )
+    project.write_text(text, encoding="utf-8")
+    (tmp_path / "core" / "backend.py").write_text(
+        "import os, pathlib, time\nfrom flit_core import buildapi\nfrom flit_core.buildapi import *\n"
+        "def build_editable(*words):\n"
+        "    wheel = buildapi.build_editable(*words)\n"
+        "    time.sleep(0.05)\n"
+        "    if not os.path.exists('edited'):\n"
+        "        pathlib.Path('edited').touch()\n"
+        "        path = pathlib.Path('pyproject.toml')\n"
+        "        path.write_text(path.read_text().replace('1.0', '1.1'))\n"
+        "    return wheel\n",
+        encoding="utf-8",
+    )
+    succeed("gen", "--root", tmp_path)
+    assert run(ninja, tmp_path / "out").returncode == 0
+    second = run(ninja, tmp_path / "out")
+    assert "prepare core" in second.stdout, second.stdout + second.stderr
+    assert "1.1" in succeed("list", "--venv", tmp_path / ".venv")
+    assert "no work to do" in run(ninja, tmp_path / "out").stdout
+
+
 def write(parent: Path, name: str, version: str, dependencies: list[str]) -> None:
     """Write a small project; flit_core is the quickest real backend."""
     directory = parent / name

@@ -39,7 +39,8 @@ def test_clean_builds_in_a_row_never_ask_an_index_for_the_workspace(tmp_path: Pa
     # The build environment comes from the real index, once; after that nothing but the test's own is there to be asked.
     succeed("build", "--root", tmp_path, "my.core-package__editable_prepare")
     with serve() as index:
-        index.add("third-party", "1.5")
+        # It requires a name of the workspace, as a plugin of one's own product does: nobody may look that up.
+        index.add("third-party", "1.5", requires=("my-core-package", "my.spoke00>=1"))
         for _ in range(ROUNDS):
             shutil.rmtree(tmp_path / ".venv", ignore_errors=True)
             shutil.rmtree(tmp_path / "out")
