@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.locked:
         with reading(arguments.venv, timeout=arguments.lock_timeout) as environment:
             return _start(environment, command, wait=True)
-    return _start(open_environment(arguments.venv), command, wait=sys.platform == "win32")
+    return _start(open_environment(arguments.venv), command)
 
 
 def activated(environment: Environment, inherited: dict[str, str]) -> dict[str, str]:
@@ -53,7 +53,7 @@ def activated(environment: Environment, inherited: dict[str, str]) -> dict[str, 
     return variables
 
 
-def _start(environment: Environment, command: list[str], *, wait: bool) -> int:
+def _start(environment: Environment, command: list[str], *, wait: bool = sys.platform == "win32") -> int:
     variables = activated(environment, dict(os.environ))
     program = _program(command[0], variables["PATH"], environment)
     if program is None:
@@ -62,15 +62,22 @@ def _start(environment: Environment, command: list[str], *, wait: bool) -> int:
             f"  `interlock list --venv {environment.path}` shows what is installed there.\n"
         )
         return NOT_FOUND
+    return become([program, *command[1:]], variables, wait=wait)
+
+
+def become(command: list[str], variables: dict[str, str], *, wait: bool = sys.platform == "win32") -> int:
+    """Become a command, or wait for it (always on Windows) and return its exit code.
+
+    A process between the terminal and the command would have to pass on signals, and could end before it does.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
-    words = [program, *command[1:]]
     try:
         if wait:
-            return _wait(words, variables)
-        os.execve(program, words, variables)  # noqa: S606 - to become the command is what `run` is for
+            return _wait(command, variables)
+        os.execve(command[0], command, variables)  # noqa: S606 - to become the command is what this is for
     except OSError as error:
-        sys.stderr.write(f"interlock: error: cannot run {program}: {error.strerror}\n")
+        sys.stderr.write(f"interlock: error: cannot run {command[0]}: {error.strerror}\n")
         return NOT_EXECUTABLE
 
 

@@ -6,9 +6,9 @@ TARGET is a name of the graph: `<env>__venv`, `<env>__requirements`, `<project>_
 from __future__ import annotations
 
 import os
-import subprocess
 from typing import TYPE_CHECKING
 
+from interlock.commands.run import become
 from interlock.durable import Disk
 from interlock.errors import EngineUnavailable
 from interlock_ninja.commands.gen import summary, tell, warn
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Generate if needed and hand over to Ninja; the exit code is Ninja's."""
+    """Generate if needed and become Ninja; the exit code is Ninja's."""
     disk = Disk(arguments.durability)
     ninja = ninja_program()
     out = None if arguments.strict else current_out(arguments.root)
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     environ["INTERLOCK_DURABILITY"] = arguments.durability
     if arguments.lock_timeout is not None:
         environ["INTERLOCK_LOCK_TIMEOUT"] = str(arguments.lock_timeout)
-    return subprocess.run([*command, *arguments.targets], check=False, env=environ).returncode
+    return become([*command, *arguments.targets], environ)
 
 
 def ninja_program() -> str:
