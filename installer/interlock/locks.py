@@ -71,7 +71,8 @@ def hold(path: str, rank: Rank, *, what: str, shared: bool = False, timeout: flo
     """
     _check_order(rank, path)
     limit = _limit(timeout)
-    release = _windows_acquire(path, what, limit) if sys.platform == "win32" else _acquire(path, what, limit, shared)
+    acquire = _windows_acquire if sys.platform == "win32" else _acquire
+    release = acquire(path, what, limit, shared)
     _held.locks.append((rank, path))
     try:
         if not shared and rank is not Rank.UV:
@@ -225,27 +226,40 @@ def _same_file(descriptor: int, path: str) -> bool:
 # Windows
 
 
-def _windows_acquire(path: str, what: str, limit: float | None) -> Callable[[], None]:
-    """Take filelock's lock: LockFileEx on byte 0, inside the range that uv locks. Readers exclude each other too."""
+def _windows_acquire(path: str, what: str, limit: float | None, shared: bool) -> Callable[[], None]:
+    """Take filelock's lock, LockFileEx on byte 0, which is inside the range that uv locks; or share that byte."""
+    first = WAIT_ANNOUNCED_AFTER if limit is None else min(WAIT_ANNOUNCED_AFTER, limit)
+    attempt = _windows_shared if shared else _windows_exclusive
+    try:
+        release = attempt(path, first)
+        if release is None and (limit is None or limit > first):
+            _announce(path, what)
+            release = attempt(path, None if limit is None else limit - first)
+    except OSError as error:
+        raise _unavailable(path, what, error) from error
+    if release is None:
+        raise _timed_out(path, what, limit or 0.0)
+    return release
+
+
+def _windows_exclusive(path: str, limit: float | None) -> Callable[[], None] | None:
     import filelock
 
     lock = filelock.FileLock(
         path, thread_local=False, is_singleton=False, fallback_to_soft=False, preserve_lock_file=True
     )
-    first = WAIT_ANNOUNCED_AFTER if limit is None else min(WAIT_ANNOUNCED_AFTER, limit)
     try:
-        try:
-            lock.acquire(timeout=first)
-        except filelock.Timeout:
-            if limit is not None and limit <= first:
-                raise
-            _announce(path, what)
-            lock.acquire(timeout=-1 if limit is None else limit - first)
+        lock.acquire(timeout=-1 if limit is None else limit)
     except filelock.Timeout:
-        raise _timed_out(path, what, limit or 0.0) from None
-    except OSError as error:
-        raise _unavailable(path, what, error) from error
+        return None
     return lock.release
+
+
+def _windows_shared(path: str, limit: float | None) -> Callable[[], None] | None:
+    from interlock.windows_locks import acquire_shared
+
+    descriptor = acquire_shared(path, limit)
+    return None if descriptor is None else functools.partial(os.close, descriptor)
 
 
 # The holder's note

@@ -1,0 +1,60 @@
+"""The way that locks are taken on Windows, run here on the same files: what it shares, excludes, times out and says."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from interlock.errors import LockTimeout, LockUnavailable
+from interlock.locks import _windows_acquire as acquire
+
+
+def test_readers_share_and_exclude_a_writer(tmp_path: Path) -> None:
+    path = str(tmp_path / "lock")
+    first = acquire(path, "it", 0.0, True)
+    second = acquire(path, "it", 0.0, True)
+    with pytest.raises(LockTimeout, match="it was locked for 0 s"):
+        acquire(path, "it", 0.0, False)
+    first()
+    with pytest.raises(LockTimeout):
+        acquire(path, "it", 0.1, False)
+    second()
+    acquire(path, "it", 0.0, False)()
+
+
+def test_a_writer_excludes_readers_and_writers(tmp_path: Path) -> None:
+    path = str(tmp_path / "lock")
+    release = acquire(path, "it", 0.0, False)
+    for shared in (True, False):
+        with pytest.raises(LockTimeout):
+            acquire(path, "it", 0.1, shared)
+    release()
+    assert Path(path).exists()
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_long_wait_is_announced_and_ends(tmp_path: Path, shared: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(tmp_path / "lock")
+    held = threading.Event()
+
+    def hold() -> None:
+        release = acquire(path, "it", None, False)
+        held.set()
+        time.sleep(1.4)
+        release()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait()
+    acquire(path, "it", None, shared)()
+    holder.join()
+    assert capsys.readouterr().err.count("waiting for it") == 1
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_lock_that_cannot_be_had_is_refused(tmp_path: Path, shared: bool) -> None:
+    with pytest.raises(LockUnavailable, match="cannot lock it"):
+        acquire(str(tmp_path), "it", 0.0, shared)  # a directory
