@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
         "edge": "venv",
         "environment": environment.identity,
         "python": interpreter.markers["python_full_version"],
-        "executable": interpreter.executable,
+        "executable": os.path.realpath(interpreter.executable),
     }
     inputs = [
         os.path.join(environment.path, "pyvenv.cfg"),
