@@ -75,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except OSError as error:
         return _fail(f"{error.filename or 'the operating system'}: {error.strerror or error}", 74)
+    except Exception as error:  # noqa: BLE001  a bug of ours: say where, and what to do about it
+        return _fail(_bug(error), 1)
 
 
 def _run(name: str, words: list[str]) -> int:
@@ -126,6 +128,17 @@ def _unknown(word: str) -> str:
     near = difflib.get_close_matches(word, COMMANDS, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     return f"interlock: error: there is no command {word!r}{hint}\n  `interlock --help` lists them.\n"
+
+
+def _bug(error: Exception) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f" at {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace else ""
+    return (
+        f"{type(error).__name__}{where}: {error}\n"
+        f"  This is a bug in interlock {__version__}; please report this line with the command that you ran."
+    )
 
 
 def _fail(message: str, code: int) -> int:

@@ -29,7 +29,7 @@ def write_stamp(path: str, receipt: Mapping[str, Any], *, started_ns: int, disk:
     `started_ns` is a moment sampled before the edge read its inputs (`Disk.clock_ns`): an input that is edited while
     the edge runs is then newer than the stamp, and the edge runs again.
     """
-    data = json.dumps(dict(receipt), indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+    data = json.dumps(dict(receipt), indent=1, sort_keys=True).encode() + b"\n"
     return disk.publish_if_changed(path, data, mtime_ns=started_ns)
 
 

@@ -40,7 +40,6 @@ class Generated:
     graphs: tuple[EnvironmentGraph, ...]
     plan: Plan
     build_file: str
-    started_ns: int
     changed: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -68,17 +67,17 @@ def generate(
     plan = make_plan(configuration, graphs)
     out = os.path.join(configuration.root, configuration.out)
     text = ninja_text(plan, command=_command(), regenerate=_again(configuration.root, out, strict=strict))
-    # Requirements first: build.ninja must never name a file that is not there.
-    files = {path: content.encode() for path, content in _side_files(workspace, graphs).items()}
-    files["build.ninja"] = text.encode()
-    changed = [path for path, content in files.items() if _differs(os.path.join(out, path), content)]
+    # A name that is no UTF-8 is written back as the bytes that it was read from.
+    encoded = {
+        path: content.encode("utf-8", "surrogateescape") for path, content in _side_files(workspace, graphs).items()
+    }
+    encoded["build.ninja"] = text.encode("utf-8", "surrogateescape")
+    changed = [path for path, content in encoded.items() if _differs(os.path.join(out, path), content)]
     if not check:
-        for path, content in files.items():
-            disk.publish_if_changed(os.path.join(out, path), content)
-        _write_depfile(workspace, graphs, out, disk)
+        _write(encoded, _inputs(workspace, graphs, out), out, started_ns, disk)
     warnings = (*workspace.warnings, *dict.fromkeys(line for graph in graphs for line in graph.warnings))
     names = tuple(f"{configuration.out}/{path}" for path in changed)
-    return Generated(workspace, graphs, plan, os.path.join(out, "build.ninja"), started_ns, names, warnings)
+    return Generated(workspace, graphs, plan, os.path.join(out, "build.ninja"), names, warnings)
 
 
 def _start(root: str | None, disk: Disk) -> int:
@@ -96,20 +95,20 @@ def current_out(root: str | None) -> str | None:
     try:
         written = os.stat(os.path.join(out, "build.ninja")).st_mtime_ns
         with open(os.path.join(out, INPUTS_FILE), "rb") as reader:
-            inputs = json.loads(reader.read())
-        current = all(os.stat(os.path.join(out, path)).st_mtime_ns <= written for path in inputs)
-    except (OSError, ValueError):
+            known = json.loads(reader.read())
+        current = known["out"] == os.path.realpath(out) and all(
+            os.stat(os.path.join(out, path)).st_mtime_ns <= written for path in known["inputs"]
+        )
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     return out if current else None
 
 
-def settle(generated: Generated, ninja: str, *, disk: Disk) -> None:
-    """Tell Ninja that build.ninja is as new as the moment before its inputs were read.
+def settle(generated: Generated, ninja: str) -> None:
+    """Make the log of the Ninja that will build agree with the time of a build.ninja that it did not make itself.
 
-    Otherwise a directory that changed without a change of meaning (the environment was created in it) would make Ninja
-    generate once more. `ninja` is the program that will build; `-t restat` makes its log agree (Ninja manual).
+    Otherwise it would generate once more. `-t restat`: Ninja manual, "Extra tools".
     """
-    disk.set_mtime(generated.build_file, generated.started_ns)
     out = os.path.dirname(generated.build_file)
     if os.path.exists(os.path.join(out, ".ninja_log")):
         subprocess.run([ninja, "-C", out, "-t", "restat", "build.ninja"], check=False, capture_output=True)
@@ -161,17 +160,32 @@ def _check_out(out: str, name: str) -> None:
         )
 
 
-def _write_depfile(workspace: Workspace, graphs: Iterable[EnvironmentGraph], out: str, disk: Disk) -> None:
-    """Say what generation read: when any of it changes, Ninja generates again."""
+def _write(files: dict[str, bytes], inputs: list[str], out: str, started_ns: int, disk: Disk) -> None:
+    """Write what has changed; build.ninja last, because what it names, and what it was made from, must be there first.
+
+    Its time is the moment before its inputs were read: an input that was edited meanwhile is newer than that.
+    """
+    build_file = os.path.join(out, "build.ninja")
+    for path, content in files.items():
+        if path != "build.ninja":
+            disk.publish_if_changed(os.path.join(out, path), content, mtime_ns=started_ns)
+    known = {"out": os.path.realpath(out), "inputs": inputs}
+    disk.publish_if_changed(os.path.join(out, INPUTS_FILE), json.dumps(known, indent=0).encode(), mtime_ns=started_ns)
+    write_depfile(f"{build_file}.d", "build.ninja", inputs, disk=disk)
+    if not disk.publish_if_changed(build_file, files["build.ninja"], mtime_ns=started_ns):
+        disk.set_mtime(build_file, started_ns)
+
+
+def _inputs(workspace: Workspace, graphs: Iterable[EnvironmentGraph], out: str) -> list[str]:
+    """Return what generation read, as seen from the out directory: when any of it changes, it is done again."""
     root = workspace.configuration.root
     read = {os.path.join(root, path) for path in (*workspace.files_read, *workspace.directories)}
     read |= {os.path.realpath(graph.interpreter.executable) for graph in graphs}
     read.add(os.path.abspath(interlock.__file__))
-    inputs = []
+    inputs = {os.path.realpath(os.path.join(out, INPUTS_FILE))}  # absolute: when the workspace was moved, it is missing
     for path in read:
         try:
-            inputs.append(os.path.relpath(path, out).replace(os.sep, "/"))
+            inputs.add(os.path.relpath(path, out).replace(os.sep, "/"))
         except ValueError:  # another drive, on Windows
-            inputs.append(path.replace(os.sep, "/"))
-    disk.publish_if_changed(os.path.join(out, INPUTS_FILE), json.dumps(sorted(inputs), indent=0).encode())
-    write_depfile(os.path.join(out, "build.ninja.d"), "build.ninja", inputs, disk=disk)
+            inputs.add(path.replace(os.sep, "/"))
+    return sorted(inputs)

@@ -1,6 +1,7 @@
 """The plan: the edges of a workspace's environments as plain data, shared by every writer.
 
-Paths are relative to the out directory, with "/" between the parts, because that is where Ninja and GN run commands.
+Paths of files that a build tool looks at are relative to the out directory, with "/" between the parts, because that is
+where Ninja and GN run commands. Environments and project directories are named absolutely in the commands.
 """
 
 from __future__ import annotations
@@ -107,7 +108,9 @@ class _Layout:
         self._local = local
         self._out = os.path.join(configuration.root, configuration.out)
         self._base = f"interlock/{graph.environment.name}"
-        self._path = self._relative(graph.environment.path)
+        # Environments and editable installs hold absolute paths: in a workspace that was moved, these commands differ.
+        self._root = os.path.realpath(configuration.root)
+        self._path = self._absolute(graph.environment.path)
         self._cycle_of = {name: cycle for cycle in graph.cycles for name in cycle}
 
     def edges(self) -> Iterator[Edge]:
@@ -136,7 +139,9 @@ class _Layout:
         arguments = (self._path, "--python", self._graph.interpreter.executable)
         name = f"{self._environment.name}__venv"
         interpreter = os.path.realpath(self._graph.interpreter.executable)
-        return Edge("venv", name, self._path, arguments, f"{self._base}/venv.stamp", (interpreter,))
+        return Edge(
+            "venv", name, self._relative(self._environment.path), arguments, f"{self._base}/venv.stamp", (interpreter,)
+        )
 
     def _requirements(self) -> Edge:
         environment = self._environment
@@ -151,7 +156,7 @@ class _Layout:
         return Edge(
             "requirements",
             f"{environment.name}__requirements",
-            self._path,
+            self._relative(environment.path),
             tuple(arguments),
             f"{self._base}/requirements.stamp",
             (f"{self._base}/venv.stamp", collected, PRIVATE_NAMES_FILE, *files, *constraints),
@@ -177,7 +182,7 @@ class _Layout:
 
     def _prepare(self, node: Node, build_environment: Edge) -> Edge:
         project, environment = node.project, self._environment
-        arguments = [self._relative(project.directory), "--venv", self._path, "--output", self._prepared(project)]
+        arguments = [self._absolute(project.directory), "--venv", self._path, "--output", self._prepared(project)]
         for key, values in sorted(_settings(environment, project.normalized).items()):
             arguments += [word for value in values for word in ("-C", f"{key}={value}")]
         arguments += [word for extra in node.extras for word in ("--extra", extra)]
@@ -238,6 +243,9 @@ class _Layout:
 
     def _prepared(self, project: Project) -> str:
         return f"{self._base}/projects/{project.normalized}/prepared"
+
+    def _absolute(self, path: str) -> str:
+        return os.path.normpath(os.path.join(self._root, path)).replace(os.sep, "/")
 
     def _relative(self, path: str) -> str:
         """Return a path of the workspace as it is seen from the out directory."""

@@ -114,6 +114,39 @@ def test_a_new_project_directory_is_noticed_by_ninja(tmp_path: Path, ninja: str)
     assert "added" in succeed("list", "--venv", tmp_path / ".venv")
 
 
+def test_an_edit_made_while_generating_is_not_lost(tmp_path: Path, ninja: str) -> None:
+    """A setup.py that edits itself when it is asked for its metadata: what was generated is already old."""
+    (tmp_path / "setup.py").write_text(
+        "import os, pathlib, time\nfrom setuptools import setup\n"
+        "setup(name='core', version='1.0', py_modules=[])\n"
+        "if not os.path.exists('edited'):\n"
+        "    pathlib.Path('edited').touch()\n"
+        "    time.sleep(0.05)\n"
+        "    path = pathlib.Path('setup.py')\n"
+        "    path.write_text(path.read_text().replace('1.0', '1.1'))\n",
+        encoding="utf-8",
+    )
+    succeed("gen", "--root", tmp_path)
+    result = run(ninja, tmp_path / "out")
+    assert "regenerate build.ninja" in result.stdout, result.stdout + result.stderr
+    assert "1.1" in succeed("list", "--venv", tmp_path / ".venv")
+
+
+@pytest.mark.parametrize("move", [True, False])
+def test_a_workspace_in_another_place_is_built_anew(tmp_path: Path, move: bool) -> None:
+    import shutil
+
+    write(tmp_path / "here", "core", "1.0", [])
+    succeed("build", "--root", tmp_path / "here")
+    (shutil.move if move else shutil.copytree)(tmp_path / "here", tmp_path / "there")
+    output = succeed("build", "--root", tmp_path / "there")
+    assert "install core" in output
+    located = "import core; print(core.__file__)"
+    found = succeed("run", "--venv", tmp_path / "there" / ".venv", "--", "python", "-c", located)
+    assert found.startswith(str(tmp_path / "there"))
+    assert "no work to do" in succeed("build", "--root", tmp_path / "there")
+
+
 def test_check_says_that_the_file_is_out_of_date(tmp_path: Path) -> None:
     write(tmp_path, "core", "1.0", [])
     assert interlock("gen", "--root", tmp_path, "--check").returncode == 1

@@ -90,7 +90,7 @@ def test_an_install_needs_its_prepare_the_requirements_and_its_dependencies() ->
         "interlock/venv/requirements.stamp",
         "interlock/venv/projects/core/install.stamp",
     )
-    assert leaf.arguments == ("interlock/venv/projects/leaf/prepared", "--venv", "../.venv", "--any-version", "core")
+    assert leaf.arguments == ("interlock/venv/projects/leaf/prepared", "--venv", "/w/.venv", "--any-version", "core")
     assert leaf.target == "leaf__editable_install"
 
 
@@ -111,7 +111,7 @@ def test_requirements_know_the_private_names_and_where_paths_start() -> None:
     of = environment("venv", requirements=("req.txt",), constraints=("build/c.txt",))
     made = edge(plan(graph(of, node(project("core")))), "requirements.stamp")
     assert made.arguments == (
-        *("--venv", "../.venv", "-r", "interlock/venv/requirements.txt", "-r", "../req.txt", "-c", "../build/c.txt"),
+        *("--venv", "/w/.venv", "-r", "interlock/venv/requirements.txt", "-r", "../req.txt", "-c", "../build/c.txt"),
         *("--directory", "..", "--private", "interlock/workspace-names.txt"),
     )
     assert {"../req.txt", "../build/c.txt", "interlock/venv/venv.stamp", "interlock/workspace-names.txt"} <= set(

@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
         if generated.changed:
             print(summary(generated, check=False), flush=True)
         out = os.path.dirname(generated.build_file)
-        settle(generated, ninja, disk=disk)
+        settle(generated, ninja)
     command = [ninja, "-C", out]
     command += [f"-j{arguments.jobs}"] if arguments.jobs is not None else []
     command += [f"-k{arguments.keep_going}"] if arguments.keep_going is not None else []
