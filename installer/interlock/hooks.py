@@ -108,7 +108,8 @@ class Project:
         again = f"To see it again: {self.reproduce}"
         if isinstance(cause, pyproject_hooks.BackendUnavailable):
             raise BackendUnavailable(
-                f"the build backend of {self.directory} cannot be imported:{_last_lines(cause.traceback or str(cause))}",
+                f"the build backend {cause.backend_name} of {self.directory} cannot be imported: "
+                f"{(cause.traceback or str(cause)).strip().splitlines()[-1]}",
                 advice="[build-system] requires must name the distribution that has the backend (with --no-build-isolation: "
                 f"the environment's requirements). {again}",
             ) from error
