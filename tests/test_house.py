@@ -39,7 +39,6 @@ WRITE_FLAG = re.compile(r"\bO_(APPEND|CREAT|RDWR|TRUNC|WRONLY)\b")
 
 # The mutations that may stand outside of durable.py, each with its reason.
 ALLOWED = {
-    "interlock/cache.py os.makedirs": "the cache's own directory, mode 0700, is needed before there is a Disk",
     "interlock/cli.py os.open": "the null device, in the place of a standard output whose reader went away",
     "interlock/locks.py open": "the holder's note inside the lock file: a courtesy, never read back as truth",
     "interlock/locks.py os.open": "a lock file is opened read-write and created; it is never renamed or deleted",

@@ -43,6 +43,7 @@ class Builder(venv.EnvBuilder):
 def main(built: str, final: str, prompt: str) -> int:
     # venv refuses a path with PATH's separator in it, because activating cannot work there; everything else does.
     os.pathsep = "\0"
+    os.umask(os.umask(0o002) | 0o002)  # what others may write, others may make run
     try:
         Builder(final, prompt).create(built)
     except OSError as error:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from typing import TYPE_CHECKING
 
+from interlock.durable import make_directories
 from interlock.errors import DiskError
 
 if TYPE_CHECKING:
@@ -20,17 +22,35 @@ def cache_directory(environ: Mapping[str, str] = os.environ, platform: str = sys
     INTERLOCK_CACHE_DIR; else XDG_CACHE_HOME/interlock, ~/Library/Caches/interlock or %LOCALAPPDATA%/interlock/Cache.
 
     Raises:
-        DiskError: the directory cannot be made.
+        DiskError: the directory cannot be made, or others than this user could have put something there (POSIX).
     """
     path = os.path.abspath(environ.get("INTERLOCK_CACHE_DIR") or _default(environ, platform))
     try:
-        os.makedirs(path, mode=0o700, exist_ok=True)
+        make_directories(path, 0o700)
+        status = os.stat(path)
     except OSError as error:
         raise DiskError(
             f"cannot make the cache directory {path}: {error.strerror}",
             advice="Set INTERLOCK_CACHE_DIR to a directory that this user may write to.",
         ) from error
+    if os.name == "posix":
+        _check_private(path, status)
     return path
+
+
+def _check_private(path: str, status: os.stat_result) -> None:
+    """Refuse a directory that another user could have filled: the interpreters in it are run."""
+    if status.st_uid != os.geteuid():
+        raise DiskError(
+            f"the cache directory {path} belongs to another user (id {status.st_uid}), whose programs would be run from it",
+            advice="Set INTERLOCK_CACHE_DIR to a directory of this user.",
+        )
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise DiskError(
+            f"the cache directory {path} can be written by others (mode {status.st_mode & 0o777:o}), whose programs would "
+            "be run from it",
+            advice=f"Delete what is in it, then `chmod go-w {path}`; or set INTERLOCK_CACHE_DIR to another directory.",
+        )
 
 
 def _default(environ: Mapping[str, str], platform: str) -> str:

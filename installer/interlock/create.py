@@ -5,6 +5,7 @@ Everything happens under the environment's lock, which lies beside it. The names
     .NAME.interlock-new-TOKEN      the environment that is being built, complete before the next step
     .NAME.interlock-old-TOKEN      the one that it replaces, out of the way
 
+NAME is the whole name, with the dot that it may begin with: `venv` and `.venv` in one directory share nothing.
 A process that dies between the two renames leaves both, and the next creation finishes for it; any other left-over is
 removed.
 """
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Literal
 from interlock.environment import open_environment, python_path, record_identity, record_identity_of_new
 from interlock.errors import DiskError, InterlockError, InterpreterNotFound, NotAnEnvironment
 from interlock.interpreter import find_interpreter, satisfies
-from interlock.locks import Rank, environment_lock_path, hold, uv_lock_path
+from interlock.locks import Rank, environment_lock_path, hold, inherited, uv_lock_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +37,12 @@ REFUSED = 3  # the exit code of _venv_script for what the operating system refus
 
 CACHEDIR_TAG = b"Signature: 8a477f597d28d172789f06886806bc55\n"  # https://bford.info/cachedir/
 GITIGNORE = b"*\n"
+STATE_ONLY = [".interlock"]
+# The modules that ensurepip runs make no world-writable files either.
+SEED = (
+    "import os, runpy, sys; os.umask(os.umask(0o002) | 0o002); sys.argv[1:] = ['--upgrade', '--default-pip']; "
+    "runpy.run_module('ensurepip', run_name='__main__', alter_sys=True)"
+)
 
 
 def create_environment(
@@ -70,7 +77,7 @@ def create_environment(
         _recover(path, disk)
         outcome: Outcome = "kept"
         if _kept(path, python, disk) is not None:
-            environment = record_identity(path, new=False, disk=disk)
+            environment = record_identity(path, new=False, disk=disk, mtime_ns=started_ns)
         else:
             _check_replaceable(path)
             interpreter = find_interpreter(python, disk=disk)
@@ -78,7 +85,7 @@ def create_environment(
             environment = _put_new(path, interpreter, started_ns, disk, lock_timeout)
             outcome = "replaced" if there else "created"
         if seed and not _has_pip(environment):
-            _seed(environment)
+            _seed(environment, lock_timeout)
     return environment, outcome
 
 
@@ -113,7 +120,7 @@ def _run_venv(interpreter: Interpreter, path: str, final: str, prompt: str) -> N
     script = os.path.join(os.path.dirname(__file__), "_venv_script.py")
     command = [interpreter.executable, "-I", "-S", "-B", script, path, final, prompt]
     try:
-        done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False)
+        done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False, pass_fds=inherited())
     except OSError as error:
         raise _no_venv(interpreter, str(error)) from error
     last = (done.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {done.returncode}"])[-1]
@@ -166,7 +173,7 @@ def _check_replaceable(path: str) -> None:
         return
     except NotADirectoryError:
         raise NotAnEnvironment(f"cannot create an environment at {path}: it is a file", advice=advice) from None
-    if names and "pyvenv.cfg" not in names:
+    if names and "pyvenv.cfg" not in names and names != STATE_ONLY:
         shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
         raise NotAnEnvironment(
             f"cannot create an environment at {path}: it is a directory without pyvenv.cfg that is not empty ({shown})",
@@ -185,11 +192,13 @@ def _put_new(
         make_environment(built, interpreter, disk, path)
         disk.set_mtime(os.path.join(built, "pyvenv.cfg"), started)
         environment = record_identity_of_new(built, path, interpreter, disk=disk, mtime_ns=started)
+        # Readers who may not write in the environment need the file to be there.
+        disk.write(uv_lock_path(built), b"")
         disk.sync_tree(built)
         with _undisturbed(path, timeout):
             if not disk.remove_directory(path) and os.path.lexists(path):
                 disk.replace(path, old)
-            disk.replace(built, path)
+            _put_in_place(built, path, disk)
     except BaseException:
         if os.path.lexists(old) and not os.path.lexists(path):
             with contextlib.suppress(OSError, DiskError):
@@ -201,6 +210,33 @@ def _put_new(
     disk.sync_directory(os.path.dirname(path))
     _discard(old, disk)
     return environment
+
+
+def _put_in_place(built: str, path: str, disk: Disk) -> None:
+    """Rename a built environment to its path, which was free a moment ago.
+
+    Who was about to stage files in the one that was there, makes its directory anew: that goes out of the way.
+    """
+    while True:
+        try:
+            disk.replace(built, path)
+        except (OSError, DiskError):
+            if not _holds_state_only(path):
+                _check_replaceable(path)
+                raise
+            aside = _beside(path, "old", secrets.token_hex(4))
+            disk.replace(path, aside)
+            _discard(aside, disk)
+        else:
+            return
+
+
+def _holds_state_only(path: str) -> bool:
+    """Tell whether a directory has nothing in it but what a process staged there after the environment had gone."""
+    try:
+        return os.listdir(path) == STATE_ONLY
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 @contextlib.contextmanager
@@ -221,13 +257,14 @@ def _undisturbed(path: str, timeout: float | None) -> Iterator[None]:
 def _recover(path: str, disk: Disk) -> None:
     """Finish or remove what a creation left that died."""
     parent, name = os.path.split(path)
-    prefix = f".{name.removeprefix('.')}.interlock-"
+    prefix = f".{name}.interlock-"
     left = [entry for entry in os.listdir(parent) if entry.startswith(prefix)]
     tokens = {entry.rpartition("-")[2] for entry in left if entry.startswith(prefix + "old-")}
     for token in sorted(tokens):
         built = _beside(path, "new", token)
-        if not os.path.lexists(path) and os.path.lexists(built):
-            disk.replace(built, path)
+        free = not os.path.lexists(path) or _holds_state_only(path)
+        if free and os.path.lexists(built):
+            _put_in_place(built, path, disk)
             disk.sync_directory(parent)
     for entry in left:
         if entry.startswith((prefix + "old-", prefix + "new-")):
@@ -236,7 +273,7 @@ def _recover(path: str, disk: Disk) -> None:
 
 def _beside(path: str, what: str, token: str) -> str:
     parent, name = os.path.split(path)
-    return os.path.join(parent, f".{name.removeprefix('.')}.interlock-{what}-{token}")
+    return os.path.join(parent, f".{name}.interlock-{what}-{token}")
 
 
 def _discard(path: str, disk: Disk) -> None:
@@ -249,13 +286,14 @@ def _has_pip(environment: Environment) -> bool:
     return any(os.path.isdir(os.path.join(directory, "pip")) for directory in environment.site_packages)
 
 
-def _seed(environment: Environment) -> None:
+def _seed(environment: Environment, timeout: float | None) -> None:
     """Install the pip that the interpreter brings along (ensurepip)."""
     import subprocess
 
-    command = [python_path(environment.path), "-I", "-m", "ensurepip", "--upgrade", "--default-pip"]
-    with hold(uv_lock_path(environment.path), Rank.UV, what=f"environment {environment.path} (uv's lock)"):
-        done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False)
+    command = [python_path(environment.path), "-I", "-c", SEED]
+    what = f"environment {environment.path} (uv's lock)"
+    with hold(uv_lock_path(environment.path), Rank.UV, what=what, timeout=timeout):
+        done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False, pass_fds=inherited())
     if done.returncode != 0:
         last = (done.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         raise InterlockError(

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import secrets
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from interlock import platforms
@@ -18,7 +19,7 @@ from interlock.errors import DiskError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Disk", "Durability"]
+__all__ = ["Disk", "Durability", "make_directories"]
 
 Durability = Literal["full", "fast"]
 
@@ -26,6 +27,8 @@ Durability = Literal["full", "fast"]
 FILE_MODE = 0o664
 EXECUTABLE_MODE = 0o775
 CHUNK = 1 << 20
+# A time that is set after the sync is lost with the power; Windows can set it only by path, when the file is closed.
+TIMES_BY_DESCRIPTOR = os.utime in os.supports_fd
 
 _ADVICE = {
     errno.ENOSPC: "Free some space on that file system and run the build again; nothing was half-written.",
@@ -35,17 +38,45 @@ _ADVICE = {
     errno.EPERM: "Check who owns the path (`ls -ld`) and that this user may write there.",
     errno.EIO: "The device reported an error; what it says it wrote cannot be trusted.",
 }
+_OTHER_ADVICE = "Look at the path (`ls -ld`) and at what is mounted there (`df`), and run the build again."
 
 
 @contextlib.contextmanager
 def _explained(path: str) -> Iterator[None]:
-    """Turn the refusals of a file system into a DiskError that names the path."""
+    """Turn the refusals of a file system into a DiskError that names the path; what is missing stays FileNotFoundError."""
     try:
         yield
+    except FileNotFoundError:
+        raise
     except OSError as error:
-        if error.errno not in _ADVICE:
-            raise
-        raise DiskError(f"cannot write {path}: {error.strerror}", advice=_ADVICE[error.errno]) from error
+        advice = _ADVICE.get(error.errno or 0, _OTHER_ADVICE)
+        raise DiskError(f"cannot write {path}: {error.strerror or error}", advice=advice) from error
+
+
+def make_directories(path: str, mode: int, below: str = "") -> None:
+    """Create a directory and those above it, each with the mode (less the umask), which os.makedirs gives the last alone.
+
+    `below` is an ancestor of the path that must be there: FileNotFoundError where it is not.
+    """
+    missing = [] if os.path.isdir(path) else [path]
+    above = os.path.dirname(path)
+    while missing and above not in {"", missing[-1], below} and not os.path.exists(above):
+        missing.append(above)
+        above = os.path.dirname(above)
+    for directory in reversed(missing):
+        try:
+            os.mkdir(directory, mode)
+        except FileExistsError:
+            if not os.path.isdir(directory):
+                raise
+
+
+@dataclass(slots=True)
+class _Created:
+    """A file that is being written; `mtime_ns` is the modification time that it is to have in the end."""
+
+    descriptor: int
+    mtime_ns: int | None = None
 
 
 class Disk:
@@ -65,23 +96,20 @@ class Disk:
         Raises:
             DiskError: full, read-only, not permitted.
         """
-        with _explained(path), self._created(path, executable=executable) as descriptor:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(descriptor, view) :]
-        if mtime_ns is not None:
-            os.utime(path, ns=(mtime_ns, mtime_ns))
+        with _explained(path), self._created(path, executable=executable) as created:
+            _write_all(created.descriptor, data)
+            created.mtime_ns = mtime_ns
 
     def copy(self, source: str, destination: str, *, executable: bool = False) -> None:
         """Copy a file's content and modification time, in constant memory, and sync the copy."""
-        with _explained(destination), open(source, "rb", buffering=0) as reader:
-            with self._created(destination, executable=executable) as descriptor:
-                while chunk := reader.read(CHUNK):
-                    view = memoryview(chunk)
-                    while view:
-                        view = view[os.write(descriptor, view) :]
-            status = os.fstat(reader.fileno())
-            os.utime(destination, ns=(status.st_mtime_ns, status.st_mtime_ns))
+        with (
+            _explained(destination),
+            open(source, "rb", buffering=0) as reader,
+            self._created(destination, executable=executable) as created,
+        ):
+            while chunk := reader.read(CHUNK):
+                _write_all(created.descriptor, chunk)
+            created.mtime_ns = os.fstat(reader.fileno()).st_mtime_ns
 
     def publish(self, path: str, data: bytes, *, mtime_ns: int | None = None) -> None:
         """Replace a file in one step: readers and crashes see the old content or the new.
@@ -116,12 +144,32 @@ class Disk:
     def replace(self, source: str, destination: str) -> None:
         """Rename, over an existing file or an empty directory too, in one step."""
         with _explained(destination):
-            self._platform.retry(lambda: os.replace(source, destination))
+            try:
+                self._platform.retry(lambda: os.replace(source, destination))
+            except FileNotFoundError as error:
+                if not os.path.lexists(source):
+                    raise
+                # The directory of the destination is what is missing, and os.replace names the source.
+                raise FileNotFoundError(error.errno, error.strerror, destination) from error
 
-    def make_directory(self, path: str, mode: int = 0o775) -> None:
-        """Create a directory and its parents; it may be there already. World-writable never."""
+    def make_directory(self, path: str, mode: int = 0o775, *, below: str = "") -> None:
+        """Create a directory and its parents; it may be there already. World-writable never.
+
+        With `below`, an ancestor of the path, nothing but what lies below that is created: FileNotFoundError where it is gone.
+        """
         with _explained(path):
-            os.makedirs(path, mode=mode, exist_ok=True)
+            make_directories(path, mode, below)
+
+    def probe(self, directory: str) -> None:
+        """Create a file in a directory and remove it.
+
+        Raises:
+            DiskError: the file system does not let this user do that.
+        """
+        path = os.path.join(directory, f".interlock-probe-{secrets.token_hex(6)}")
+        with _explained(directory):
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600))
+            os.unlink(path)
 
     def remove(self, path: str) -> bool:
         """Remove a file or a symbolic link; False where there was none."""
@@ -166,17 +214,25 @@ class Disk:
             with _explained(path):
                 self._platform.sync_directory(path)
 
-    def sync_tree(self, path: str) -> None:
-        """Bring a directory and all below it to stable storage: what another program wrote, before it is renamed."""
+    def sync_tree(self, path: str, *, since_ns: int = 0) -> None:
+        """Bring a directory and all below it to stable storage: what another program wrote, before anything vouches for it.
+
+        With `since_ns` only what has changed since that moment of the file system's clock. What goes away meanwhile (a
+        reader's temporary bytecode) needs no sync.
+        """
         if self.durability != "full":
             return
-        with _explained(path):
-            for top, _, names in os.walk(path):
-                for name in names:
-                    file = os.path.join(top, name)
-                    if not os.path.islink(file):
-                        self._sync_file(file)
-                self._platform.sync_directory(top)
+        with _explained(path), contextlib.suppress(FileNotFoundError):
+            with os.scandir(path) as found:
+                entries = list(found)
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    self.sync_tree(entry.path, since_ns=since_ns)
+                elif entry.is_file(follow_symlinks=False) and _changed_ns(entry.path) >= since_ns:
+                    with contextlib.suppress(FileNotFoundError):
+                        self._sync_file(entry.path)
+            if _changed_ns(path) >= since_ns:
+                self._platform.sync_directory(path)
 
     def clock_ns(self, directory: str) -> int:
         """Return the file system's own present moment, in nanoseconds.
@@ -195,20 +251,45 @@ class Disk:
                 os.unlink(path)
 
     def _sync_file(self, path: str) -> None:
-        # Windows flushes only what is open for writing.
-        descriptor = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+        # Windows flushes only what is open for writing; elsewhere that would refuse files that are read-only.
+        flags = os.O_RDWR if os.name == "nt" else os.O_RDONLY
+        descriptor = os.open(path, flags | getattr(os, "O_CLOEXEC", 0))
         try:
             self._platform.sync_file(descriptor)
         finally:
             os.close(descriptor)
 
     @contextlib.contextmanager
-    def _created(self, path: str, *, executable: bool) -> Iterator[int]:
+    def _created(self, path: str, *, executable: bool) -> Iterator[_Created]:
+        """Open a file that is to be written; set its time, sync it and close it."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
         descriptor = os.open(path, flags, EXECUTABLE_MODE if executable else FILE_MODE)
+        created = _Created(descriptor)
         try:
-            yield descriptor
+            yield created
+            if created.mtime_ns is not None and TIMES_BY_DESCRIPTOR:
+                os.utime(descriptor, ns=(created.mtime_ns, created.mtime_ns))
             if self.durability == "full":
                 self._platform.sync_file(descriptor)
         finally:
             os.close(descriptor)
+        if created.mtime_ns is not None and not TIMES_BY_DESCRIPTOR:
+            os.utime(path, ns=(created.mtime_ns, created.mtime_ns))
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _changed_ns(path: str) -> int:
+    """Return when a file or a directory last changed, in nanoseconds; a new link to an old file is a change of it too.
+
+    On Windows the time of creation takes the place of that of the last change of status.
+    """
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return -1
+    return max(status.st_ctime_ns, status.st_mtime_ns)

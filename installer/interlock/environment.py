@@ -93,15 +93,17 @@ def open_environment(path: str) -> Environment:
     return Environment(path, noted.identity if noted else "", query(python_path(path)))
 
 
-def record_identity(path: str, *, new: bool, disk: Disk) -> Environment:
+def record_identity(path: str, *, new: bool, disk: Disk, mtime_ns: int | None = None) -> Environment:
     """Note an environment's identity and facts in it; a fresh identity where `new`, or where it has none.
 
-    The caller holds the environment lock, exclusively.
+    The caller holds the environment lock, exclusively. An edge that has the note among its inputs gives the time at which
+    it started: a later one would make the edge older than its own input.
     """
     environment = open_environment(path)
     identity = secrets.token_hex(16) if new or not environment.identity else environment.identity
     environment = Environment(environment.path, identity, environment.interpreter)
-    disk.publish_if_changed(identity_file(environment.path), _note(environment, environment.path))
+    note = _note(environment, environment.path)
+    disk.publish_if_changed(identity_file(environment.path), note, mtime_ns=mtime_ns)
     return environment
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from interlock.distribution import scan
 from interlock.environment import open_environment
+from interlock.file_urls import local_path
 from interlock.locks import Rank, environment_lock_path, hold, uv_lock_path
 
 if TYPE_CHECKING:
@@ -77,7 +78,4 @@ def editable_location(distribution: Installed) -> str:
     info, url = data.get("dir_info"), data.get("url")
     if not isinstance(info, dict) or not info.get("editable") or not isinstance(url, str):
         return ""
-    from urllib.parse import urlsplit
-    from urllib.request import url2pathname
-
-    return url2pathname(urlsplit(url).path) if url.startswith("file:") else url
+    return local_path(url) or url

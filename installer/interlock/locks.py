@@ -8,6 +8,7 @@ Seeds: uv #11259 (where a lock lives), #13883 (what it covers), #14404 (why fail
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import json
 import os
@@ -22,11 +23,12 @@ from interlock.errors import LockOrderError, LockTimeout, LockUnavailable, Usage
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Rank", "environment_lock_path", "hold", "holder", "uv_lock_path"]
+__all__ = ["Rank", "environment_lock_path", "hold", "holder", "inherited", "uv_lock_path"]
 
 WAIT_ANNOUNCED_AFTER = 1.0  # seconds
 # The note starts behind byte 0, which is what Windows locks: the rest of the file stays readable for those who wait.
 NOTE_OFFSET = 1
+NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class Rank(IntEnum):
@@ -41,6 +43,7 @@ class Rank(IntEnum):
 class _Held(threading.local):
     def __init__(self) -> None:
         self.locks: list[tuple[Rank, str]] = []
+        self.descriptors: list[int] = []
 
 
 _held = _Held()
@@ -49,7 +52,7 @@ _held = _Held()
 def environment_lock_path(environment: str) -> str:
     """Return the path of an environment's lock: beside it, because it must outlive the environment."""
     parent, name = os.path.split(os.path.realpath(environment))
-    return os.path.join(parent, f"{name if name.startswith('.') else '.' + name}.interlock.lock")
+    return os.path.join(parent, f"{name}.interlock.lock")
 
 
 def uv_lock_path(environment: str) -> str:
@@ -83,6 +86,15 @@ def hold(path: str, rank: Rank, *, what: str, shared: bool = False, timeout: flo
         if not shared and rank is not Rank.UV:
             _clear_note(path)
         release()
+
+
+def inherited() -> tuple[int, ...]:
+    """Return the descriptors of the locks that this thread holds, for the `pass_fds` of a child that changes what they guard.
+
+    The kernel lock lives as long as one process has its file open: when this process is killed, the child goes on, and so
+    does the lock. `hold` unlocks in the end, whoever still has the file open. Empty on Windows, where locks are not inherited.
+    """
+    return tuple(_held.descriptors)
 
 
 def holder(path: str) -> str:
@@ -130,12 +142,17 @@ def _timed_out(path: str, what: str, limit: float) -> LockTimeout:
     )
 
 
-def _unavailable(path: str, what: str, error: OSError) -> LockUnavailable:
-    return LockUnavailable(
-        f"cannot lock {what}: {path}: {error.strerror or error}",
-        advice="The lock file's directory must be writable and on a file system with working locks (flock); "
-        "nothing is ever changed without the lock.",
+def _unavailable(path: str, what: str, error: OSError, shared: bool = False) -> LockUnavailable:
+    advice = (
+        "The lock file's directory must be writable and on a file system with working locks (flock); "
+        "nothing is ever changed without the lock."
     )
+    if shared and error.errno in NOT_WRITABLE:
+        advice = (
+            "To read what others may change, a lock file is needed that this user can read: let somebody who may write "
+            "there run the same command once, which makes it (and check its mode: `ls -l`)."
+        )
+    return LockUnavailable(f"cannot lock {what}: {path}: {error.strerror or error}", advice=advice)
 
 
 def _announce(path: str, what: str) -> None:
@@ -153,33 +170,64 @@ def _acquire(path: str, what: str, limit: float | None, shared: bool) -> Callabl
     deadline = None if limit is None else time.monotonic() + limit
     while True:
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
-        except OSError as error:
-            raise _unavailable(path, what, error) from error
-        try:
+            descriptor = _open(path, shared)
             if not _try(fcntl.flock, descriptor, operation | fcntl.LOCK_NB):
                 _wait(functools.partial(fcntl.flock, descriptor, operation), descriptor, path, what, deadline, limit)
         except OSError as error:
-            os.close(descriptor)
-            raise _unavailable(path, what, error) from error
+            raise _unavailable(path, what, error, shared) from error
         # Another tool may have deleted the file while we waited (`uv venv --clear`): then this is a lock on nothing.
         if _same_file(descriptor, path):
-            return functools.partial(os.close, descriptor)
+            _held.descriptors.append(descriptor)
+            return functools.partial(_release, descriptor)
         os.close(descriptor)
 
 
+def _release(descriptor: int) -> None:
+    """Unlock, and not merely close: a daemon that a child left behind may have the file open for long."""
+    import fcntl
+
+    _held.descriptors.remove(descriptor)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    finally:
+        os.close(descriptor)
+
+
+def _open(path: str, shared: bool) -> int:
+    """Open a lock file, made where it is missing; a reader who may not write it has the same lock through a read-only one.
+
+    Where there is none and a reader cannot make it, nothing would keep the writers out who can: that is refused too.
+    """
+    try:
+        # As readable as the environment: who may not open the file cannot keep anybody from changing what he reads.
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o664)
+    except OSError as error:
+        if not shared or error.errno not in NOT_WRITABLE:
+            raise
+        with contextlib.suppress(FileNotFoundError):
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        raise
+
+
 def _try(flock: Callable[[int, int], None], descriptor: int, operation: int) -> bool:
+    """Take a lock if it is free; a descriptor that cannot be locked is closed."""
     try:
         flock(descriptor, operation)
     except BlockingIOError:
         return False
+    except OSError:
+        os.close(descriptor)
+        raise
     return True
 
 
 def _wait(
     block: Callable[[], None], descriptor: int, path: str, what: str, deadline: float | None, limit: float | None
 ) -> None:
-    """Block in the kernel, in a thread, so that this thread can announce, time out and be interrupted."""
+    """Block in the kernel, in a thread, so that this thread can announce, time out and be interrupted.
+
+    Whatever is raised, the descriptor is closed, and with it goes the lock: here, or by the thread once its wait ends.
+    """
     if limit is not None and limit <= 0:
         os.close(descriptor)
         raise _timed_out(path, what, limit)
@@ -199,19 +247,27 @@ def _wait(
 
     threading.Thread(target=run, daemon=True, name=f"lock {path}").start()
     try:
-        remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
-        if not ended.wait(WAIT_ANNOUNCED_AFTER if remaining is None else min(WAIT_ANNOUNCED_AFTER, remaining)):
-            if remaining is None or remaining > WAIT_ANNOUNCED_AFTER:
-                _announce(path, what)
-                remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
-                ended.wait(remaining)
-            if not ended.is_set() and limit is not None:
-                raise _timed_out(path, what, limit)
-    finally:
+        _await(ended, path, what, deadline, limit)
+    except BaseException:
         with guard:
             abandoned = not ended.is_set()
+            if not abandoned:
+                os.close(descriptor)
+        raise
     if failures:
+        os.close(descriptor)
         raise failures[0]
+
+
+def _await(ended: threading.Event, path: str, what: str, deadline: float | None, limit: float | None) -> None:
+    remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
+    if not ended.wait(WAIT_ANNOUNCED_AFTER if remaining is None else min(WAIT_ANNOUNCED_AFTER, remaining)):
+        if remaining is None or remaining > WAIT_ANNOUNCED_AFTER:
+            _announce(path, what)
+            remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
+            ended.wait(remaining)
+        if not ended.is_set() and limit is not None:
+            raise _timed_out(path, what, limit)
 
 
 def _same_file(descriptor: int, path: str) -> bool:
@@ -266,7 +322,8 @@ def _windows_shared(path: str, limit: float | None) -> Callable[[], None] | None
 
 
 def _write_note(path: str) -> None:
-    command = " ".join(os.path.basename(word) if index == 0 else word for index, word in enumerate(sys.argv))[:200]
+    # `python -m interlock` calls itself __main__.py
+    command = " ".join(["interlock", *sys.argv[1:]])[:200]
     note = json.dumps({"pid": os.getpid(), "command": command, "since": time.time()}).encode()
     # A note is a courtesy to those who wait: a disk that is full must not cost anybody the lock.
     with contextlib.suppress(OSError), open(path, "r+b", buffering=0) as writer:

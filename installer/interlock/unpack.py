@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import posixpath
+import re
 import sys
 from base64 import urlsafe_b64encode
 from typing import TYPE_CHECKING
@@ -32,6 +33,9 @@ INSTALLERS_OWN = ("INSTALLER", "REQUESTED", "direct_url.json")
 # What setuptools generates beside a script of that name (pip: is_entrypoint_wrapper).
 WRAPPER_ENDINGS = (".exe", "-script.py", ".pya")
 
+# The interpreter under all its names, and what activates (activate-global-python-argcomplete is a project's own).
+_OWN_SCRIPT = re.compile(r"(python|pythonw|pypy|pypyw|graalpy)[0-9.]*t?(\.exe)?|(de)?activate(\..*)?|activate_this\.py")
+
 
 def unpack(
     wheel: Wheel, environment: Environment, tree: str, *, source: str, disk: Disk, platform: str = sys.platform
@@ -45,7 +49,7 @@ def unpack(
         UnsafePath: a file would take the place of the environment's own.
         WheelError: two files for one path, a script that cannot be made.
     """
-    writer = _Writer(tree, environment, wheel.path, disk)
+    writer = _Writer(tree, environment, wheel.path, disk, platform)
     dist_info = f"{wheel.library(environment.layout)}/{wheel.dist_info}"
     own = {f"{wheel.dist_info}/{name}" for name in INSTALLERS_OWN}
     entry_points = f"{wheel.dist_info}/entry_points.txt"
@@ -77,27 +81,29 @@ def unpack(
 class _Writer:
     """Write files below a directory, each path once, and remember them."""
 
-    def __init__(self, tree: str, environment: Environment, wheel: str, disk: Disk) -> None:
+    def __init__(self, tree: str, environment: Environment, wheel: str, disk: Disk, platform: str) -> None:
         self.files: list[File] = []
         self._tree = tree
         self._environment = environment
         self._wheel = os.path.basename(wheel)
         self._disk = disk
+        self._platform = platform
         self._paths: set[str] = set()
         self._directories = {tree}
 
     def add(self, path: str, data: bytes, *, executable: bool = False) -> None:
-        if path in self._paths:
+        key = _key(path, self._platform)
+        if key in self._paths:
             raise WheelError(
                 f"{self._wheel} has two files for {path}",
                 advice="Rename a script or a data file of the project; nothing was installed.",
             )
-        if _belongs_to_environment(path, self._environment):
+        if _belongs_to_environment(path, self._environment, self._platform):
             raise UnsafePath(
                 f"{self._wheel} would replace {path}, which is a part of the environment itself",
                 advice="Rename the script or the data file of the project; nothing was installed.",
             )
-        self._paths.add(path)
+        self._paths.add(key)
         destination = os.path.join(self._tree, *path.split("/"))
         self._make_parents(os.path.dirname(destination))
         self._disk.write(destination, data, executable=executable)
@@ -124,13 +130,21 @@ def _is_wrapper(path: str, scripts: list[EntryPoint]) -> bool:
     return any(entry.name == name for entry in scripts)
 
 
-def _belongs_to_environment(path: str, environment: Environment) -> bool:
-    """Tell whether a path is what makes the environment one, or interlock's or uv's own."""
-    if path.partition("/")[0] in {".interlock", ".lock", "pyvenv.cfg"}:
+def _key(path: str, platform: str) -> str:
+    """Return what two paths have in common that name one file, where file systems don't tell capitals from small letters."""
+    return path.casefold() if platform in {"win32", "darwin"} else path
+
+
+def _belongs_to_environment(path: str, environment: Environment, platform: str) -> bool:
+    """Tell whether a path is what makes the environment one, or interlock's or uv's own, or a second name of another path."""
+    top = _key(path, platform).partition("/")[0]
+    if top in {".interlock", ".lock", "pyvenv.cfg"}:
         return True
-    directory, name = posixpath.split(path)
-    stem = name.lower().removesuffix(".exe").rstrip("0123456789.")
-    return directory == environment.layout.scripts and stem in {"python", "pythonw"}
+    library = {environment.layout.purelib.partition("/")[0], environment.layout.platlib.partition("/")[0]}
+    if top == "lib64" and top not in library:
+        return True  # a link to lib, so that lib64/x is lib/x, which may be another distribution's
+    directory, name = posixpath.split(_key(path, platform))
+    return directory == _key(environment.layout.scripts, platform) and bool(_OWN_SCRIPT.fullmatch(name.lower()))
 
 
 def _direct_url(source: str) -> bytes:

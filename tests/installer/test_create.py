@@ -174,6 +174,21 @@ def test_files_that_a_depfile_names_are_as_old_as_the_edge(tmp_path: Path) -> No
         assert (tmp_path / "env" / name).stat().st_mtime_ns == 7_000_000_000
 
 
+@POSIX
+@pytest.mark.parametrize("seed", [False, True])
+def test_nothing_is_writable_for_all_even_where_the_umask_would_let_it(tmp_path: Path, seed: bool) -> None:
+    if seed and not has_ensurepip(query(sys.executable)):
+        pytest.skip("this interpreter brings no pip along")
+    before = os.umask(0)
+    try:
+        create_environment(str(tmp_path / "deep" / "er" / "env"), python=sys.executable, seed=seed, disk=DISK)
+    finally:
+        os.umask(before)
+    found = [path for path in (tmp_path / "deep").rglob("*") if not path.is_symlink()]
+    assert tmp_path / "deep" / "er" / "env" / "bin" in found
+    assert [path for path in [tmp_path / "deep", *found] if path.stat().st_mode & 0o002] == []
+
+
 # Keeping
 
 
@@ -309,6 +324,12 @@ def has_ensurepip(interpreter: Interpreter) -> bool:
     )
 
 
+def test_seeding_waits_for_a_uv_no_longer_than_told(tmp_path: Path) -> None:
+    first, _ = create_environment(str(tmp_path / "env"), python=None, disk=DISK)
+    with held_elsewhere(Path(uv_lock_path(first.path)), "UV"), pytest.raises(LockTimeout, match="uv's lock"):
+        create_environment(str(tmp_path / "env"), python=None, seed=True, disk=DISK, lock_timeout=0.05)
+
+
 # Refusing
 
 
@@ -389,6 +410,54 @@ def test_a_replacement_that_fails_puts_the_old_one_back(tmp_path: Path) -> None:
     assert beside(path) == []
 
 
+def stage_in(path: Path) -> None:
+    """Do what a process does that was about to stage files in an environment which has gone."""
+    (path / ".interlock" / "staging" / "0a").mkdir(parents=True)
+
+
+def test_a_directory_with_staged_files_alone_is_as_good_as_none(tmp_path: Path) -> None:
+    stage_in(tmp_path / "env")
+    (tmp_path / "env" / ".interlock" / "staging" / "0a" / "file").write_bytes(b"")
+    environment, outcome = create_environment(str(tmp_path / "env"), python=None, disk=DISK)
+    assert outcome == "created"
+    assert answer(environment, "sys.prefix != sys.base_prefix") == "True"
+    assert beside(tmp_path / "env") == []
+    assert not (tmp_path / "env" / ".interlock" / "staging").exists()
+
+
+class Disturbed(Disk):
+    """A disk on which another process makes the environment's directory when that has just been moved out of the way."""
+
+    def __init__(self, path: Path, names: tuple[str, ...]) -> None:
+        super().__init__("fast")
+        self.path, self.names = path, names
+
+    def replace(self, source: str, destination: str) -> None:
+        super().replace(source, destination)
+        if source == str(self.path) and self.names:
+            name, *rest = self.names
+            self.names = tuple(rest)
+            (self.path / name / "inside").mkdir(parents=True)
+
+
+def test_who_stages_during_a_replacement_does_not_stop_it(tmp_path: Path) -> None:
+    path = tmp_path / "env"
+    create_environment(str(path), python=another(), disk=DISK)
+    disk = Disturbed(path, (".interlock",) * 3)
+    environment, outcome = create_environment(str(path), python=HERE, disk=disk)
+    assert (outcome, environment.interpreter.short, disk.names) == ("replaced", HERE, ())
+    assert open_environment(str(path)) == environment
+    assert beside(path) == []
+
+
+def test_what_is_not_ours_is_left_alone_during_a_replacement(tmp_path: Path) -> None:
+    path = tmp_path / "env"
+    create_environment(str(path), python=another(), disk=DISK)
+    with pytest.raises(NotAnEnvironment, match=r"not empty \(precious\)"):
+        create_environment(str(path), python=HERE, disk=Disturbed(path, ("precious",)))
+    assert (path / "precious" / "inside").is_dir()
+
+
 DYING = """
 import os, signal, sys
 from interlock.create import create_environment
@@ -441,17 +510,20 @@ def test_a_death_at_any_operation_is_made_good_by_the_next_creation(tmp_path: Pa
     assert deaths >= (10 if replacing else 8)
 
 
-def test_a_replacement_that_died_between_its_renames_is_finished(tmp_path: Path) -> None:
+@pytest.mark.parametrize("staged", [False, True])
+def test_a_replacement_that_died_between_its_renames_is_finished(tmp_path: Path, staged: bool) -> None:
     path = tmp_path / "env"
     create_environment(str(path), python=None, disk=DISK)
     create_environment(str(tmp_path / "other"), python=None, disk=DISK)
     os.rename(path, tmp_path / ".env.interlock-old-0a")
+    if staged:
+        stage_in(path)
     make_environment(str(tmp_path / ".env.interlock-new-0a"), query(sys.executable), DISK, str(path))
     (tmp_path / ".env.interlock-new-0a" / "witness").write_bytes(b"")
     (tmp_path / ".env.interlock-new-ff").mkdir()
     assert create_environment(str(path), python=None, disk=DISK)[1] == "kept"
     assert (path / "witness").exists()
-    assert beside(path) == [".other.interlock.lock", "other"]
+    assert beside(path) == ["other", "other.interlock.lock"]
 
 
 def test_a_deleted_environment_is_not_revived_from_what_it_replaced(tmp_path: Path) -> None:
@@ -460,6 +532,15 @@ def test_a_deleted_environment_is_not_revived_from_what_it_replaced(tmp_path: Pa
     (tmp_path / ".env.interlock-old-0a" / "witness").write_bytes(b"")
     assert create_environment(str(path), python=None, disk=DISK)[1] == "created"
     assert not (path / "witness").exists()
+
+
+def test_a_name_with_a_dot_and_one_without_share_nothing(tmp_path: Path) -> None:
+    create_environment(str(tmp_path / "venv"), python=None, disk=DISK)
+    os.rename(tmp_path / "venv", create._beside(str(tmp_path / "venv"), "old", "0a"))
+    make_environment(create._beside(str(tmp_path / "venv"), "new", "0a"), query(sys.executable), DISK)
+    with held_elsewhere(Path(environment_lock_path(str(tmp_path / "venv")))):
+        assert create_environment(str(tmp_path / ".venv"), python=None, disk=DISK, lock_timeout=0)[1] == "created"
+    assert create_environment(str(tmp_path / "venv"), python=None, disk=DISK)[1] == "kept"
 
 
 # The child scripts

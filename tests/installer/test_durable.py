@@ -59,6 +59,7 @@ def test_modes_follow_the_umask_and_are_never_world_writable(disk: Disk, tmp_pat
     assert oct((tmp_path / "f").stat().st_mode & 0o777) == "0o664"
     assert oct((tmp_path / "x").stat().st_mode & 0o777) == "0o775"
     assert not (tmp_path / "d" / "e").stat().st_mode & 0o002
+    assert oct((tmp_path / "d").stat().st_mode & 0o777) == "0o775"
 
 
 def test_readers_of_a_published_file_see_one_content_or_the_other(tmp_path: Path) -> None:

@@ -62,6 +62,14 @@ def test_a_second_build_has_no_work(venv: Build) -> None:
     assert venv.run() == NO_WORK
 
 
+def test_a_second_build_has_no_work_in_an_environment_of_another_tool(venv: Build, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "env")]
+    subprocess.run(command, check=True)
+    assert venv.ran()
+    assert (tmp_path / "env" / ".interlock" / "environment.json").exists()
+    assert venv.run() == NO_WORK
+
+
 def test_a_deleted_environment_is_made_again_as_another(venv: Build, tmp_path: Path) -> None:
     venv.run()
     before = venv.receipt()
@@ -161,7 +169,7 @@ def test_without_a_stamp_one_line_says_what_was_done(tmp_path: Path) -> None:
     assert succeed("venv", "env", cwd=tmp_path).startswith("kept env with ")
     (tmp_path / "r.txt").write_text("", encoding="utf-8")
     assert succeed("requirements", "--venv", "env", "-r", "r.txt", cwd=tmp_path) == "no requirements to install\n"
-    assert sorted(os.listdir(tmp_path)) == [".env.interlock.lock", "env", "r.txt"]
+    assert sorted(os.listdir(tmp_path)) == ["env", "env.interlock.lock", "r.txt"]
 
 
 def test_with_a_stamp_nothing_is_said(tmp_path: Path) -> None:
@@ -185,4 +193,4 @@ def test_errors_of_the_venv_command(tmp_path: Path) -> None:
     assert missing.returncode == 10
     missing = interlock("requirements", "--venv", "none", cwd=tmp_path)
     assert missing.returncode == 21
-    assert sorted(os.listdir(tmp_path)) == [".env.interlock.lock", "file"]
+    assert sorted(os.listdir(tmp_path)) == ["env.interlock.lock", "file"]

@@ -6,12 +6,13 @@ import contextlib
 import errno
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -19,10 +20,16 @@ import pytest
 
 from holding import held_elsewhere, release
 from index_server import wheel
+from interlock import locks
 from interlock.create import create_environment
 from interlock.durable import Disk
+from interlock.environment import python_path, record_identity
 from interlock.errors import LockOrderError, LockTimeout, LockUnavailable, UsageError
+from interlock.inventory import inventory, reading
 from interlock.locks import Rank, environment_lock_path, hold, holder, uv_lock_path
+
+if sys.platform != "win32":
+    import fcntl
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="flock(2)")
 
@@ -48,7 +55,7 @@ def test_a_time_out_names_the_holder_and_the_file(tmp_path: Path) -> None:
     with held_elsewhere(path) as process, pytest.raises(LockTimeout) as caught:
         with hold(str(path), Rank.ENVIRONMENT, what="environment /e", timeout=0.05):
             pytest.fail("had a lock that is held")
-    who = rf"process {process.pid} \(holder .*\), since \d\d:\d\d:\d\d"
+    who = rf"process {process.pid} \(interlock .*\), since \d\d:\d\d:\d\d"
     assert re.match(rf"environment /e was locked for 0.05 s by {who}\n  lock file: ", caught.value.message)
     assert str(path) in caught.value.message
     assert caught.value.exit_code == 30
@@ -176,7 +183,7 @@ def test_a_long_wait_is_announced_once_with_the_holder(tmp_path: Path, capsys: p
         with hold(str(tmp_path / "lock"), Rank.ENVIRONMENT, what="environment /e", timeout=1.3):
             pass
     said = capsys.readouterr().err
-    assert said.startswith(f"interlock: waiting for environment /e: held by process {process.pid} (holder ")
+    assert said.startswith(f"interlock: waiting for environment /e: held by process {process.pid} (interlock ")
     assert said.count("\n") == 1
 
 
@@ -190,6 +197,26 @@ def test_who_timed_out_does_not_get_the_lock_later(tmp_path: Path) -> None:
         pass
     with held_elsewhere(path):
         pass
+
+
+@POSIX
+def test_a_lock_that_comes_in_the_moment_of_the_time_out_is_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lock"
+    with held_elsewhere(path) as process:
+
+        def too_late(path: str, what: str, limit: float) -> LockTimeout:
+            release(process)
+            for thread in threading.enumerate():
+                if thread.name == f"lock {path}":
+                    thread.join()
+            return LockTimeout(what)
+
+        monkeypatch.setattr(locks, "_timed_out", too_late)
+        with pytest.raises(LockTimeout), hold(str(path), Rank.ENVIRONMENT, what="x", timeout=0.05):
+            pytest.fail("had a lock that is held")
+    assert is_free(path)
 
 
 @POSIX
@@ -285,6 +312,68 @@ def test_a_directory_without_permission_is_refused(shared: bool) -> None:
         assert os.listdir(directory) == []
 
 
+@pytest.fixture
+def not_mine() -> Iterator[Path]:
+    """Return an environment that the user in `unprivileged` can read and not write."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(os.path.realpath(directory), "env")
+        create_environment(str(path), python=sys.executable, disk=Disk("fast"))
+        # The interpreter may be where only root gets; its copy is not.
+        python = Path(python_path(str(path)))
+        interpreter = python.resolve()
+        python.unlink()
+        shutil.copy2(interpreter, python)
+        record_identity(str(path), new=False, disk=Disk("fast"))
+        modes = {path: 0o555, path.parent: 0o555, Path(environment_lock_path(str(path))): 0o444}
+        modes[Path(uv_lock_path(str(path)))] = 0o444
+        if os.geteuid() == 0:
+            modes = {path.parent: 0o755}  # as they were made: readable for all where the umask is the usual one
+        for each, mode in modes.items():
+            each.chmod(mode)
+        try:
+            yield path
+        finally:
+            for each in modes:
+                each.chmod(0o755)
+
+
+@POSIX
+def test_readers_of_what_they_may_not_write_have_the_lock_all_the_same(not_mine: Path) -> None:
+    lock = Path(environment_lock_path(str(not_mine)))
+    with contextlib.ExitStack() as stack:
+        with unprivileged():
+            assert inventory(str(not_mine), timeout=0) == []
+            stack.enter_context(reading(str(not_mine), timeout=0))
+        descriptor = os.open(lock, os.O_RDONLY)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(descriptor)
+    if os.geteuid() == 0:
+        with held_elsewhere(lock), unprivileged(), pytest.raises(LockTimeout):
+            inventory(str(not_mine), timeout=0)
+
+
+@POSIX
+def test_writers_need_to_write_the_lock_file(not_mine: Path) -> None:
+    with unprivileged(), pytest.raises(LockUnavailable, match="Permission denied"):
+        with hold(environment_lock_path(str(not_mine)), Rank.ENVIRONMENT, what="x"):
+            pytest.fail("went on with a lock of readers")
+
+
+@POSIX
+@pytest.mark.parametrize("which", [environment_lock_path, uv_lock_path])
+def test_nothing_is_read_unlocked_where_others_may_write(not_mine: Path, which: Callable[[str], str]) -> None:
+    lock = Path(which(str(not_mine)))
+    mode = lock.parent.stat().st_mode
+    lock.parent.chmod(0o755)
+    lock.unlink()
+    lock.parent.chmod(mode)
+    with unprivileged(), pytest.raises(LockUnavailable, match="Permission denied") as caught:
+        inventory(str(not_mine))
+    assert "let somebody who may write there run the same command once" in caught.value.advice
+    assert not lock.exists()
+
+
 def test_a_directory_that_is_missing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LockUnavailable, match="No such file or directory"):
         with hold(str(tmp_path / "none" / "lock"), Rank.ENVIRONMENT, what="x"):
@@ -309,12 +398,13 @@ def unprivileged() -> Iterator[None]:
 
 def test_the_environments_lock_lies_beside_it_and_is_one_for_all_its_names(tmp_path: Path) -> None:
     assert environment_lock_path(str(tmp_path / ".venv")) == str(tmp_path / ".venv.interlock.lock")
-    assert environment_lock_path(str(tmp_path / "env")) == str(tmp_path / ".env.interlock.lock")
+    assert environment_lock_path(str(tmp_path / "venv")) == str(tmp_path / "venv.interlock.lock")
+    assert environment_lock_path(str(tmp_path / "env")) == str(tmp_path / "env.interlock.lock")
     if os.name != "nt":
         (tmp_path / "real").mkdir()
         (tmp_path / "link").symlink_to(tmp_path / "real")
-        assert environment_lock_path(str(tmp_path / "link")) == str(tmp_path / ".real.interlock.lock")
-        assert environment_lock_path(str(tmp_path / "link" / "e")) == str(tmp_path / "real" / ".e.interlock.lock")
+        assert environment_lock_path(str(tmp_path / "link")) == str(tmp_path / "real.interlock.lock")
+        assert environment_lock_path(str(tmp_path / "link" / "e")) == str(tmp_path / "real" / "e.interlock.lock")
 
 
 # uv

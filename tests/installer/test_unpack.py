@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import json
 import os
@@ -20,7 +21,7 @@ from interlock.durable import Disk
 from interlock.environment import Environment, open_environment
 from interlock.errors import UnsafePath, WheelError
 from interlock.prepared import File
-from interlock.unpack import unpack
+from interlock.unpack import _belongs_to_environment, unpack
 from interlock.wheel import open_wheel
 
 ENTRY_POINTS = "core-1.0.dist-info/entry_points.txt"
@@ -109,11 +110,45 @@ def test_what_a_wheel_says_of_its_installer_is_replaced(tmp_path: Path, environm
     [
         *("core-1.0.data/data/pyvenv.cfg", "core-1.0.data/data/.interlock/journal.json", "core-1.0.data/data/.lock"),
         *("core-1.0.data/scripts/python", "core-1.0.data/scripts/python3.12", "core-1.0.data/scripts/Python.exe"),
+        *("core-1.0.data/scripts/python3.13t", "core-1.0.data/scripts/pypy3.10", "core-1.0.data/scripts/activate"),
+        *("core-1.0.data/scripts/activate.fish", "core-1.0.data/scripts/Activate.ps1"),
+        *("core-1.0.data/scripts/activate_this.py", "core-1.0.data/scripts/deactivate.bat"),
+        *("core-1.0.data/data/lib64/python3/site-packages/other.py", "core-1.0.data/data/lib64"),
     ],
 )
 def test_the_environments_own_files_are_out_of_reach(name: str, tmp_path: Path, environment: Environment) -> None:
     with pytest.raises(UnsafePath, match="which is a part of the environment itself"):
         unpacked(tmp_path, environment, {name: b""})
+
+
+@pytest.mark.parametrize("platform", ["win32", "darwin", "linux"])
+@pytest.mark.parametrize("path", [".Interlock/journal.json", ".LOCK", "PyVenv.CFG", "{SCRIPTS}/python"])
+def test_capitals_lead_to_the_same_file_on_some_platforms(environment: Environment, path: str, platform: str) -> None:
+    path = path.replace("{SCRIPTS}", environment.layout.scripts.swapcase())
+    assert _belongs_to_environment(path, environment, platform) is (platform != "linux")
+
+
+def test_two_names_for_one_file_on_some_platforms(tmp_path: Path, environment: Environment) -> None:
+    contents = {"core-1.0.data/data/share/a": b"", "core-1.0.data/data/SHARE/A": b""}
+    with open_wheel(make_wheel(tmp_path, contents)) as wheel, pytest.raises(WheelError, match="has two files for"):
+        unpack(wheel, environment, str(tmp_path / "tree"), source="/s", disk=Disk("fast"), platform="darwin")
+    unpacked(tmp_path, environment, contents)
+
+
+@pytest.mark.parametrize(
+    "path", ["{scripts}/activate-global-python-argcomplete", "{scripts}/pythonic", "lib/x", "share/activate", "x/.lock"]
+)
+def test_what_is_a_projects_own(environment: Environment, path: str) -> None:
+    assert not _belongs_to_environment(path.format(scripts=environment.layout.scripts), environment, "darwin")
+
+
+def test_lib64_is_the_library_where_the_interpreter_says_so(environment: Environment) -> None:
+    interpreter = environment.interpreter
+    layout = dataclasses.replace(interpreter.layout, platlib="lib64/python3.12/site-packages")
+    fedora = dataclasses.replace(environment, interpreter=dataclasses.replace(interpreter, layout=layout))
+    path = "lib64/python3.12/site-packages/fast.so"
+    assert _belongs_to_environment(path, environment, "linux")
+    assert not _belongs_to_environment(path, fedora, "linux")
 
 
 def test_an_entry_point_cannot_be_the_python(tmp_path: Path, environment: Environment) -> None:

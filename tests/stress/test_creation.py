@@ -82,7 +82,7 @@ def test_a_hundred_creations_on_a_fresh_path(tmp_path: Path) -> None:
         assert reader.wrong == []
         assert reader.seen <= {open_environment(str(path)).identity}
         assert sorted(os.listdir(tmp_path)) == sorted(
-            name for n in range(number + 1) for name in (f"env{n}", f".env{n}.interlock.lock")
+            name for n in range(number + 1) for name in (f"env{n}", f"env{n}.interlock.lock")
         )
 
 
@@ -158,7 +158,7 @@ def test_creations_that_ask_for_different_interpreters_leave_a_whole_one(tmp_pat
     errors = [process.communicate()[1] for process in started]
     assert [error for process, error in zip(started, errors, strict=True) if process.returncode] == []
     assert open_environment(str(path)).interpreter.short in {here, other}
-    assert sorted(os.listdir(tmp_path)) == [".env.interlock.lock", "env"]
+    assert sorted(os.listdir(tmp_path)) == ["env", "env.interlock.lock"]
     succeed("check", "--venv", path)
 
 
