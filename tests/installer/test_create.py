@@ -324,9 +324,11 @@ def has_ensurepip(interpreter: Interpreter) -> bool:
     )
 
 
-def test_seeding_waits_for_a_uv_no_longer_than_told(tmp_path: Path) -> None:
+def test_seeding_waits_for_a_uv_no_longer_than_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INTERLOCK_LOCK_TIMEOUT", "0.5")
     first, _ = create_environment(str(tmp_path / "env"), python=None, disk=DISK)
-    with held_elsewhere(Path(uv_lock_path(first.path)), "UV"), pytest.raises(LockTimeout, match="uv's lock"):
+    told = pytest.raises(LockTimeout, match=r"uv's lock\) was locked for 0\.05 s")
+    with held_elsewhere(Path(uv_lock_path(first.path)), "UV"), told:
         create_environment(str(tmp_path / "env"), python=None, seed=True, disk=DISK, lock_timeout=0.05)
 
 

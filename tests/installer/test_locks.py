@@ -386,11 +386,16 @@ def unprivileged() -> Iterator[None]:
     if os.geteuid() != 0:
         yield
         return
+    groups = os.getgroups()
+    os.setgroups([])
+    os.setegid(65534)
     os.seteuid(65534)
     try:
         yield
     finally:
         os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
 
 
 # Places
