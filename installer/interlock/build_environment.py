@@ -12,85 +12,38 @@ and no project is built with packages that only another one asked for. docs/expl
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
-import re
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from interlock.cache import cache_directory
-from interlock.distribution import normalize, scan
-from interlock.engine import find_engine
+from interlock.build_recipe import SCHEMA, environments_root, forget, remember, remembered, spelled
+from interlock.distribution import scan
 from interlock.environment import python_path
-from interlock.errors import ConfigurationError, LockTimeout
+from interlock.errors import LockTimeout
 from interlock.locks import Rank, hold
 from interlock.timings import span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator
 
+    from interlock.build_recipe import Recipe
+    from interlock.build_requirements import Gathered
     from interlock.durable import Disk
-    from interlock.engine import Engine
     from interlock.interpreter import Interpreter
 
 __all__ = [
     "BuildEnvironment",
-    "Recipe",
     "ensure",
     "environment_inputs",
     "held",
-    "make_recipe",
+    "local_trees",
     "missing",
     "remove_unused",
 ]
 
-SCHEMA = 1
 USED_EVERY = 3600  # seconds; closer looks at the time of last use are not worth a write
-
-_SPECIFIER_SPACE = re.compile(r"\s+")
-_NAME = re.compile(r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)")
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """What a build environment is made from: equal recipes have equal keys.
-
-    `requires` are sorted and in one spelling, the names in `local` (normalised name: directory) are never asked of an index.
-    `wanted_by` is the project that asks first, for messages.
-    """
-
-    requires: tuple[str, ...]
-    interpreter: Interpreter
-    constraints: tuple[str, ...]
-    local: Mapping[str, str]
-    engine: Engine
-    wanted_by: str = ""
-
-    @property
-    def key(self) -> str:
-        """SHA-256 (hex) of everything that decides what gets installed, indexes aside."""
-        base = self.interpreter
-        try:
-            status = os.stat(base.executable)
-            built = [status.st_mtime_ns, status.st_size]
-        except OSError:
-            built = []
-        named = {name: self.local[name] for name in map(_name, self.requires) if name in self.local}
-        parts = [
-            SCHEMA,
-            [os.path.realpath(base.executable), base.version, base.implementation, base.soabi, built],
-            self.requires,
-            [_digest_of_file(path) for path in self.constraints],
-            named,
-            self.engine.name,
-        ]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-    def extended(self, requires: Iterable[str]) -> Recipe:
-        """Return the recipe for more requirements."""
-        return replace(self, requires=_spelled([*self.requires, *requires]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,63 +68,56 @@ class BuildEnvironment:
         return {name: found[0].version for name, found in sorted(scan(self.site_packages).items())}
 
 
-def make_recipe(
-    requires: Iterable[str],
-    *,
-    interpreter: Interpreter,
-    constraints: Iterable[str] = (),
-    local: Mapping[str, str] | None = None,
-    engine: str = "auto",
-    wanted_by: str = "",
-) -> Recipe:
-    """Make a recipe from build requirements, constraint files and directories of local build requirements.
-
-    Raises:
-        ConfigurationError: a constraint file or a directory does not exist.
-        EngineUnavailable: neither uv nor pip.
-    """
-    files = tuple(os.path.abspath(path) for path in constraints)
-    directories = {normalize(name): os.path.abspath(path) for name, path in (local or {}).items()}
-    for path in [*files, *directories.values()]:
-        if not os.path.exists(path):
-            raise ConfigurationError(f"{path}, named for builds, does not exist", advice="Correct its path.")
-    return Recipe(
-        _spelled(requires), interpreter, files, directories, find_engine(engine, interpreter=interpreter), wanted_by
-    )
-
-
-def ensure(recipe: Recipe, *, disk: Disk, timeout: float | None = None) -> BuildEnvironment:
+def ensure(
+    recipe: Recipe, *, disk: Disk, timeout: float | None = None, inside: tuple[str, ...] = ()
+) -> BuildEnvironment:
     """Find the build environment of a recipe, or make it; made once however many processes ask at once.
+
+    `inside` are the directories of the local build requirements for whose building it is needed, outermost first.
 
     Raises:
         EngineError: a requirement could not be installed; the next call starts over.
+        BackendError, WheelError: a local build requirement could not be built.
+        MetadataError: a requirement is none, or local ones need each other to be built.
+        ConfigurationError: a local build requirement has no directory.
         LockTimeout, LockUnavailable, InterpreterNotFound, DiskError: as they say.
     """
-    environment = _environment(recipe)
-    if not _is_complete(environment):
-        disk.make_directory(os.path.dirname(_directory(environment)))
-        with span("build environment", environment.key[:12]), _for_making(environment, timeout) as mine:
-            if mine and not _is_complete(environment):
-                _make(recipe, environment, disk, timeout)
-    _note_use(environment, disk)
-    return environment
+    from interlock.build_requirements import gather
+
+    while True:
+        recipe = remembered(recipe)
+        environment = _environment(recipe)
+        if not _is_complete(environment, recipe):
+            disk.make_directory(environments_root())
+            # Before the lock is taken: local build requirements are built in environments of their own.
+            gathered = gather(recipe, disk=disk, timeout=timeout, inside=inside)
+            if remember(recipe, gathered.names, (), disk):
+                continue
+            with span("build environment", environment.key[:12]), _for_making(environment, recipe, timeout) as mine:
+                left_out = _make(recipe, environment, gathered, disk, timeout) if mine else ()
+            if remember(recipe, (), left_out, disk):
+                continue
+        _note_use(environment, disk)
+        return environment
 
 
 @contextlib.contextmanager
-def held(recipe: Recipe, *, disk: Disk, timeout: float | None = None) -> Iterator[BuildEnvironment]:
+def held(
+    recipe: Recipe, *, disk: Disk, timeout: float | None = None, inside: tuple[str, ...] = ()
+) -> Iterator[BuildEnvironment]:
     """Ensure a build environment and keep it from being deleted for the length of a `with` block."""
     while True:
-        environment = ensure(recipe, disk=disk, timeout=timeout)
+        environment = ensure(recipe, disk=disk, timeout=timeout, inside=inside)
         with hold(_lock(environment), Rank.BUILD_ENVIRONMENT, what=_what(environment), shared=True, timeout=timeout):
             # `interlock cache` may have deleted it before the lock was had.
-            if _is_complete(environment):
+            if _is_complete(environment, recipe):
                 yield environment
                 return
 
 
 def missing(environment: BuildEnvironment, recipe: Recipe, requires: Iterable[str]) -> list[str]:
     """Return those requirements that a build environment does not satisfy, in the terms of its interpreter."""
-    asked = [one for one in _spelled(requires) if one not in recipe.requires]
+    asked = [one for one in spelled(requires) if one not in recipe.requires]
     if not asked:
         return []
     from interlock.satisfy import parse_requirements, unsatisfied
@@ -189,9 +135,15 @@ def environment_inputs(environment: BuildEnvironment, recipe: Recipe) -> list[st
     """Return the files whose change or absence means that a build environment is no longer what it was."""
     from interlock.build_requirements import tree_files
 
-    receipt = _receipt(environment)
-    local = sorted(receipt["local"]) if receipt is not None else []
+    local = sorted({directory for directory, _ in local_trees(environment).values()})
     return [environment.receipt, *recipe.constraints, *(path for directory in local for path in tree_files(directory))]
+
+
+def local_trees(environment: BuildEnvironment) -> dict[str, tuple[str, str]]:
+    """Return the directory and the digest of each local project that an environment was made from, by name."""
+    receipt = _receipt(environment)
+    found = receipt["local"] if receipt is not None else {}
+    return {name: (directory, digest) for name, (directory, digest) in found.items()}
 
 
 def remove_unused(older_than_days: float | None, *, disk: Disk, timeout: float | None = None) -> list[str]:
@@ -199,12 +151,16 @@ def remove_unused(older_than_days: float | None, *, disk: Disk, timeout: float |
 
     With an age, environments in use are left alone; without one, their users are waited for.
     """
-    root = _root()
+    from interlock.local_wheels import remove_wheels
+
+    root = environments_root()
     try:
         keys = sorted(name for name in os.listdir(root) if os.path.isdir(os.path.join(root, name)))
     except FileNotFoundError:
         return []
     removed = []
+    forget(root, older_than_days, disk)
+    remove_wheels(older_than_days, disk=disk, timeout=timeout)
     for key in keys:
         directory = os.path.join(root, key)
         if older_than_days is not None and _last_use(directory) > time.time() - older_than_days * 86400:
@@ -224,13 +180,9 @@ def remove_unused(older_than_days: float | None, *, disk: Disk, timeout: float |
     return removed
 
 
-def _root() -> str:
-    return os.path.join(cache_directory(), "build-environments")
-
-
 def _environment(recipe: Recipe) -> BuildEnvironment:
     key = recipe.key
-    directory = os.path.join(_root(), key)
+    directory = os.path.join(environments_root(), key)
     path = os.path.join(directory, "env")
     scripts = os.path.join(path, *recipe.interpreter.layout.scripts.split("/"))
     receipt = os.path.join(directory, "receipt.json")
@@ -250,7 +202,7 @@ def _lock(environment: BuildEnvironment) -> str:
 
 
 @contextlib.contextmanager
-def _for_making(environment: BuildEnvironment, timeout: float | None) -> Iterator[bool]:
+def _for_making(environment: BuildEnvironment, recipe: Recipe, timeout: float | None) -> Iterator[bool]:
     """Hold the lock exclusively, unless another process makes the environment meanwhile: then wait for that, and say False.
 
     A process that waited for the exclusive lock would get it only after the hooks of those that came first, who use what
@@ -262,25 +214,33 @@ def _for_making(environment: BuildEnvironment, timeout: float | None) -> Iterato
             stack.enter_context(hold(path, Rank.BUILD_ENVIRONMENT, what=what, timeout=0))
         except LockTimeout:
             with hold(path, Rank.BUILD_ENVIRONMENT, what=what, shared=True, timeout=timeout):
-                made = _is_complete(environment)
+                made = _is_complete(environment, recipe)
             if made:
                 yield False
                 return
             stack.enter_context(hold(path, Rank.BUILD_ENVIRONMENT, what=what, timeout=timeout))
-        yield True
+        yield not _is_complete(environment, recipe)
 
 
-def _is_complete(environment: BuildEnvironment) -> bool:
-    """Tell whether there is a receipt, a python, and local build requirements that are as they were."""
+def _is_complete(environment: BuildEnvironment, recipe: Recipe) -> bool:
+    """Tell whether there is a receipt, a python, and local build requirements that are where and as they were.
+
+    A name of the workspace that an index was asked for, before it was one, makes the environment incomplete too.
+    """
     receipt = _receipt(environment)
     if receipt is None or not os.path.exists(environment.python):
         return False
-    local: dict[str, str] = receipt["local"]
+    local: dict[str, list[str]] = receipt["local"]
+    if any(name in recipe.local and name not in local for name in receipt["installed"]):
+        return False
     if not local:
         return True
     from interlock.build_requirements import tree_digest
 
-    return all(tree_digest(directory) == digest for directory, digest in local.items())
+    return all(
+        recipe.local.get(name, directory) == directory and tree_digest(directory) == digest
+        for name, (directory, digest) in local.items()
+    )
 
 
 def _receipt(environment: BuildEnvironment) -> dict[str, Any] | None:
@@ -292,24 +252,33 @@ def _receipt(environment: BuildEnvironment) -> dict[str, Any] | None:
     return receipt if isinstance(receipt, dict) and receipt.get("schema") == SCHEMA else None
 
 
-def _make(recipe: Recipe, environment: BuildEnvironment, disk: Disk, timeout: float | None) -> None:
-    from interlock.build_requirements import install_build_requirements, tree_digest
+def _make(
+    recipe: Recipe, environment: BuildEnvironment, gathered: Gathered, disk: Disk, timeout: float | None
+) -> Collection[str]:
+    """Make an environment, under its lock; if names of the workspace turn out to be missing, return these requirements."""
+    from interlock.build_requirements import install_build_requirements
     from interlock.create import make_environment
 
     directory = _directory(environment)
     _delete(directory, disk)
     make_environment(environment.path, recipe.interpreter, disk)
-    local = install_build_requirements(recipe, environment, disk=disk, timeout=timeout)
+    left_out = install_build_requirements(recipe, environment, gathered, disk=disk, timeout=timeout)
+    if left_out:
+        _delete(directory, disk)
+        return left_out
     receipt = {
         "schema": SCHEMA,
         "requires": recipe.requires,
         "python": recipe.interpreter.executable,
         "engine": recipe.engine.name,
         "installed": environment.installed(),
-        "local": {path: tree_digest(path) for path in local},
+        "local": gathered.trees,
     }
+    # The receipt says that all of it is there: so it must be, when the power goes.
+    disk.sync_tree(directory)
     # A fixed, old time: the receipt is an input of the edges that use the environment, and may be made while one runs.
     disk.publish(environment.receipt, json.dumps(receipt, indent=1, sort_keys=True).encode() + b"\n", mtime_ns=10**9)
+    return ()
 
 
 def _delete(directory: str, disk: Disk) -> None:
@@ -330,26 +299,3 @@ def _last_use(directory: str) -> float:
         return os.stat(f"{directory}.used").st_mtime
     except FileNotFoundError:
         return 0.0
-
-
-def _spelled(requires: Iterable[str]) -> tuple[str, ...]:
-    """Return requirements sorted and in one spelling, as far as that needs no parser."""
-    return tuple(sorted({_respell(text) for text in requires}))
-
-
-def _respell(text: str) -> str:
-    text = text.strip()
-    match = _NAME.match(text)
-    if match is None or "@" in text or ";" in text:
-        return _SPECIFIER_SPACE.sub(" ", text)
-    return normalize(match[1]) + _SPECIFIER_SPACE.sub("", text[match.end() :])
-
-
-def _name(requirement: str) -> str:
-    match = _NAME.match(requirement)
-    return normalize(match[1]) if match else ""
-
-
-def _digest_of_file(path: str) -> str:
-    with open(path, "rb") as reader:
-        return hashlib.file_digest(reader, "sha256").hexdigest()

@@ -1,30 +1,36 @@
 """What goes into a build environment: third-party requirements in one run of the engine, local directories one by one.
 
 A local build requirement is a directory: the backend of a workspace that lives in the workspace, or `name @ file:///...`.
-It is built under its own source-tree lock, and what it depends on is looked for among the local ones first, so that no
-name of a workspace project is asked of an index.
+It is built by its own backend in a build environment of its own, and what it depends on is looked for in the workspace
+first. The engine gets the wheels, and third-party requirements of which the workspace's names are withheld: no name of a
+project of the workspace is ever asked of an index.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from interlock.cache import cache_directory
 from interlock.distribution import read_metadata_header, scan
 from interlock.errors import MetadataError
+from interlock.file_urls import local_path
 from interlock.locks import Rank, hold
+from interlock.workspace_names import directory_of, withhold
 
 if TYPE_CHECKING:
     import contextlib
     from collections.abc import Iterable, Iterator
 
-    from interlock.build_environment import BuildEnvironment, Recipe
+    from interlock.build_environment import BuildEnvironment
+    from interlock.build_recipe import Recipe
     from interlock.durable import Disk
+    from interlock.local_wheels import LocalWheel
     from interlock.prepared import Requirement
 
-__all__ = ["install_build_requirements", "source_tree", "tree_digest", "tree_files"]
+__all__ = ["Gathered", "gather", "install_build_requirements", "source_tree", "tree_digest", "tree_files", "tree_name"]
 
 # What building a project leaves in its tree, or what is none of its source.
 NOT_SOURCE = frozenset({"__pycache__", "build", "dist", "node_modules"})
@@ -33,45 +39,100 @@ NOT_SOURCE = frozenset({"__pycache__", "build", "dist", "node_modules"})
 def source_tree(directory: str, *, disk: Disk, timeout: float | None = None) -> contextlib.AbstractContextManager[None]:
     """Hold the lock of a source tree: setuptools writes egg-info there, and two hooks at once would race."""
     real = os.path.realpath(directory)
-    digest = hashlib.sha256(os.fsencode(os.path.normcase(real))).hexdigest()
     locks = os.path.join(cache_directory(), "locks")
     disk.make_directory(locks)
-    return hold(
-        os.path.join(locks, f"tree-{digest}.lock"), Rank.SOURCE_TREE, what=f"source tree {real}", timeout=timeout
-    )
+    lock = os.path.join(locks, f"{tree_name(directory)}.lock")
+    return hold(lock, Rank.SOURCE_TREE, what=f"source tree {real}", timeout=timeout)
+
+
+def tree_name(directory: str) -> str:
+    """Return the name of a source tree in the cache: one for all paths to it."""
+    real = os.path.normcase(os.path.realpath(directory))
+    return f"tree-{hashlib.sha256(os.fsencode(real)).hexdigest()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What is to be installed for a recipe, with wheels of all that is local.
+
+    `names` are the workspace's projects among it; `trees` has the directory and the digest of each local project by its
+    name, of those too that were only needed to build others.
+    """
+
+    third_party: tuple[str, ...]
+    wheels: tuple[LocalWheel, ...]
+    names: frozenset[str]
+    trees: dict[str, tuple[str, str]]
+
+
+def gather(recipe: Recipe, *, disk: Disk, timeout: float | None = None, inside: tuple[str, ...] = ()) -> Gathered:
+    """Build wheels of a recipe's local requirements, and of what these need, and tell them from the third-party ones.
+
+    No lock may be held. `inside` are the directories of those whose building needs this, outermost first.
+
+    Raises:
+        MetadataError: a build requirement is none (PEP 508), is not what its directory builds, or needs itself.
+        ConfigurationError: a name of the workspace has no directory.
+        BackendError, WheelError, EngineError: a local one could not be built.
+    """
+    from interlock.local_wheels import local_wheel
+
+    pending = _parse([*recipe.requires, *(each for each in recipe.left_out if _is_local(each, recipe))], recipe)
+    third_party: set[str] = set()
+    wheels: dict[str, LocalWheel] = {}
+    seen: set[tuple[str, tuple[str, ...]]] = set()
+    while pending:
+        requirement = pending.pop()
+        directory = _directory_for(requirement, recipe)
+        if not directory:
+            third_party.add(requirement.requirement)
+        elif (requirement.name, requirement.extras) not in seen:
+            seen.add((requirement.name, requirement.extras))
+            if requirement.name not in wheels:
+                wheels[requirement.name] = local_wheel(
+                    requirement.name, directory, recipe, disk=disk, timeout=timeout, inside=inside
+                )
+            pending += _parse(wheels[requirement.name].requires, recipe, requirement.extras)
+    trees = {name: tree for wheel in wheels.values() for name, tree in wheel.trees.items()}
+    names = frozenset(name for name in wheels if name in recipe.local)
+    return Gathered(tuple(sorted(third_party)), tuple(wheels.values()), names, trees)
 
 
 def install_build_requirements(
-    recipe: Recipe, environment: BuildEnvironment, *, disk: Disk, timeout: float | None = None
+    recipe: Recipe,
+    environment: BuildEnvironment,
+    gathered: Gathered,
+    *,
+    disk: Disk,
+    timeout: float | None = None,
 ) -> list[str]:
-    """Install a recipe's requirements into its new environment; return the local directories that were installed.
+    """Install what was gathered for a recipe into its new environment.
+
+    Return the requirements on projects of the workspace that third-party distributions have and that were not gathered: no
+    index was asked for these.
 
     Raises:
-        MetadataError: a build requirement is none (PEP 508).
         EngineError: the engine could not install it.
     """
-    pending = _parse(recipe.requires, recipe)
-    third_party: list[str] = []
-    local: dict[str, str] = {}
-    while pending:
-        requirement = pending.pop()
-        directory = recipe.local.get(requirement.name) or _directory_of(requirement.url)
-        if not directory:
-            third_party.append(requirement.requirement)
-        elif requirement.name not in local:
-            local[requirement.name] = directory
-            with source_tree(directory, disk=disk, timeout=timeout):
-                _install_local(requirement.name, directory, recipe, environment)
-            pending += _needs(requirement, recipe, environment)
-    if third_party:
+    for wheel in gathered.wheels:
+        with source_tree(wheel.directory, disk=disk, timeout=timeout):
+            recipe.engine.install(
+                environment.python,
+                ["--no-deps", wheel.path],
+                what=f"the local build requirement {wheel.name} ({wheel.directory}){_of(recipe)}",
+                compile_bytecode=True,
+            )
+    if gathered.third_party:
+        directory = os.path.dirname(environment.receipt)
+        engine, withheld = withhold(recipe.engine, environment.python, recipe.local, directory, disk=disk)
         constraints = [word for path in recipe.constraints for word in ("-c", path)]
-        recipe.engine.install(
+        engine.install(
             environment.python,
-            [*constraints, *sorted(set(third_party))],
+            [*constraints, *withheld, *gathered.third_party],
             what=f"the build requirements {', '.join(recipe.requires)}{_of(recipe)}",
             compile_bytecode=True,
         )
-    return list(local.values())
+    return _left_out(recipe, environment) if recipe.local else []
 
 
 def tree_digest(directory: str) -> str:
@@ -98,26 +159,34 @@ def tree_files(directory: str) -> Iterator[str]:
         yield from (os.path.join(top, name) for name in sorted(names) if os.path.isfile(os.path.join(top, name)))
 
 
-def _install_local(name: str, directory: str, recipe: Recipe, environment: BuildEnvironment) -> None:
-    # uv takes a directory for unchanged as long as its pyproject.toml is.
-    again = ["--reinstall-package", name] if recipe.engine.name == "uv" else []
-    recipe.engine.install(
-        environment.python,
-        ["--no-deps", *again, directory],
-        what=f"the local build requirement {name} ({directory}){_of(recipe)}",
-        compile_bytecode=True,
-    )
+def _left_out(recipe: Recipe, environment: BuildEnvironment) -> list[str]:
+    """Return what is needed of the workspace, by whatever is installed, and is not there."""
+    installed = scan(environment.site_packages)
+    pending = _parse([*recipe.requires, *recipe.left_out], recipe)
+    seen: set[tuple[str, tuple[str, ...]]] = set()
+    found = set()
+    while pending:
+        requirement = pending.pop()
+        if (requirement.name, requirement.extras) in seen:
+            continue
+        seen.add((requirement.name, requirement.extras))
+        if requirement.name in installed:
+            header = read_metadata_header(os.path.join(installed[requirement.name][0].directory, "METADATA"))
+            pending += _parse(header.get("requires-dist", ()), recipe, requirement.extras)
+        elif requirement.name in recipe.local:
+            extras = f"[{','.join(requirement.extras)}]" if requirement.extras else ""
+            found.add(f"{requirement.name}{extras}")
+    return sorted(found)
 
 
-def _needs(requirement: Requirement, recipe: Recipe, environment: BuildEnvironment) -> list[Requirement]:
-    found = scan(environment.site_packages).get(requirement.name)
-    if not found:
-        raise MetadataError(
-            f"the build requirement {requirement.name} is not what its directory builds",
-            advice="Name the directory of the project that has this name.",
-        )
-    header = read_metadata_header(os.path.join(found[0].directory, "METADATA"))
-    return _parse(header.get("requires-dist", ()), recipe, requirement.extras)
+def _directory_for(requirement: Requirement, recipe: Recipe) -> str:
+    if requirement.name in recipe.local:
+        return directory_of(requirement.name, recipe.local)
+    return _directory_of(requirement.url)
+
+
+def _is_local(line: str, recipe: Recipe) -> bool:
+    return all(one.name in recipe.local for one in _parse([line], recipe))
 
 
 def _parse(lines: Iterable[str], recipe: Recipe, extras: Iterable[str] = ()) -> list[Requirement]:
@@ -140,10 +209,5 @@ def _of(recipe: Recipe) -> str:
 
 def _directory_of(url: str) -> str:
     """Return the directory that a file: URL names, "" where it is an archive or another kind of URL."""
-    if not url.startswith("file:"):
-        return ""
-    from urllib.parse import urlsplit
-    from urllib.request import url2pathname
-
-    path = url2pathname(urlsplit(url).path)
+    path = local_path(url)
     return path if os.path.isdir(path) else ""

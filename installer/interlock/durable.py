@@ -161,12 +161,13 @@ class Disk:
             make_directories(path, mode, below)
 
     def probe(self, directory: str) -> None:
-        """Create a file in a directory and remove it.
+        """Create a file in a directory and remove it; the caller keeps others from doing the same at that moment.
 
         Raises:
             DiskError: the file system does not let this user do that.
         """
-        path = os.path.join(directory, f".interlock-probe-{secrets.token_hex(6)}")
+        path = os.path.join(directory, ".interlock-probe")
+        self.remove(path)  # of a process that died in between
         with _explained(directory):
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600))
             os.unlink(path)

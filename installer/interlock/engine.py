@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from interlock.errors import EngineError, EngineUnavailable
+from interlock.locks import inherited
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -92,7 +93,8 @@ class Engine:
     ) -> str:
         """Run `install` for the environment of a python, with arguments that uv and pip share; return the output.
 
-        `what` says for people what is installed. `directory` is where relative paths in the arguments start.
+        `what` says for people what is installed. `directory` is where relative paths in the arguments start. The engine
+        inherits the locks that this thread holds, which so outlive a caller that is killed.
 
         Raises:
             EngineError: it failed; the message has its exit code, its last lines and the command.
@@ -110,6 +112,7 @@ class Engine:
                 env=scrubbed_environment(environ),
                 cwd=directory,
                 check=False,
+                pass_fds=inherited(),
             )
         except OSError as error:
             raise _unavailable(f"{self.name} does not run: {command[0]}: {error.strerror}") from error

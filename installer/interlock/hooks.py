@@ -9,10 +9,11 @@ import contextlib
 import os
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 from interlock.engine import LAST_LINES, scrubbed_environment
 from interlock.errors import BackendError, BackendUnavailable, MetadataError
+from interlock.locks import inherited
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
     from interlock.build_environment import BuildEnvironment
     from interlock.environment import Environment
 
-__all__ = ["ConfigSettings", "HookEnvironment", "Project", "open_project"]
+__all__ = ["ConfigSettings", "HookEnvironment", "Kind", "Project", "open_project"]
 
 ConfigSettings = dict[str, str | list[str]]
+Kind = Literal["editable", "wheel"]
 
 # What would change which Python packages a hook finds. The rest of the shell is the backend's to read (CC, CONDA_PREFIX).
 SCRUBBED = frozenset(
@@ -66,15 +68,30 @@ class Project:
     requires: tuple[str, ...]
     reproduce: str
 
-    def get_requires(self, environment: HookEnvironment, settings: ConfigSettings) -> list[str]:
-        """Return what the backend needs besides `requires` for an editable wheel."""
-        with self._called(environment, "get_requires_for_build_editable") as builder:
-            return sorted(builder.get_requires_for_build("editable", settings))
+    def get_requires(
+        self, environment: HookEnvironment, settings: ConfigSettings, kind: Kind = "editable"
+    ) -> list[str]:
+        """Return what the backend needs besides `requires` for a wheel of that kind.
+
+        Raises:
+            BackendError: what it returned is no list of requirements (PEP 508).
+        """
+        hook = f"get_requires_for_build_{kind}"
+        with self._called(environment, hook) as builder:
+            found = builder.get_requires_for_build(kind, settings)
+        for requirement in found:
+            self._check_requirement(requirement, hook)
+        return sorted(found)
 
     def build_editable(self, environment: HookEnvironment, settings: ConfigSettings, output: str) -> str:
         """Build an editable wheel in the directory `output` and return its path."""
         with self._called(environment, "build_editable") as builder:
             return os.path.join(output, builder.build("editable", output, settings))
+
+    def build_wheel(self, environment: HookEnvironment, settings: ConfigSettings, output: str) -> str:
+        """Build a wheel in the directory `output` and return its path."""
+        with self._called(environment, "build_wheel") as builder:
+            return os.path.join(output, builder.build("wheel", output, settings))
 
     def prepare_metadata(self, environment: HookEnvironment, settings: ConfigSettings, output: str) -> str | None:
         """Write a .dist-info directory in `output` and return its path; None where the backend cannot do only that."""
@@ -98,6 +115,19 @@ class Project:
             yield builder
         except build.BuildBackendException as error:
             self._fail(hook, error, b"".join(output).decode("utf-8", "replace"))
+
+    def _check_requirement(self, requirement: object, hook: str) -> None:
+        from packaging.requirements import InvalidRequirement, Requirement
+
+        try:
+            Requirement(requirement if isinstance(requirement, str) else "")
+        except InvalidRequirement as error:
+            reason = str(error).splitlines()[0]
+            raise BackendError(
+                f"the build backend of {self.directory} returned {requirement!r} from {hook}, which is no requirement: "
+                f"{reason}",
+                advice=f"Requirements are written as in PEP 508; correct the backend. To see it again: {self.reproduce}",
+            ) from error
 
     def _fail(self, hook: str, error: build.BuildBackendException, output: str) -> NoReturn:
         import subprocess
@@ -147,6 +177,8 @@ class _Runner:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             check=False,
+            # What the locks that are held guard is what the backend writes: they last as long as it does.
+            pass_fds=inherited(),
         )
         self._output.append(done.stdout)
         done.check_returncode()

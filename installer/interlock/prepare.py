@@ -12,12 +12,14 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from interlock.build_environment import environment_inputs, held, make_recipe, missing
+from interlock.build_environment import environment_inputs
+from interlock.build_recipe import make_recipe
 from interlock.build_requirements import source_tree
 from interlock.distribution import normalize
 from interlock.errors import EnvironmentMismatch, InterlockError, UsageError, WheelError
 from interlock.hooks import HookEnvironment, open_project
 from interlock.inputs import project_inputs, read_pyproject
+from interlock.local_wheels import surroundings
 from interlock.prepared import MANIFEST, TREE, Prepared, load_prepared, manifest_text, seal
 from interlock.timings import span
 from interlock.unpack import unpack
@@ -40,13 +42,15 @@ __all__ = ["BuildOptions", "PrepareResult", "prepare", "project_metadata"]
 class BuildOptions:
     """How a project is built.
 
-    `constraints` are files for build requirements; `local` has the directory of build requirements that come from the
-    workspace, by name; without `isolation` hooks run with the python of the environment that gets the project.
+    `constraints` are files for build requirements; `workspace` has the directory of each project of the workspace by its
+    name (workspace_names), of which none is asked of an index, and `names_file` is where it was read; without `isolation`
+    hooks run with the python of the environment that gets the project.
     """
 
     config_settings: ConfigSettings = field(default_factory=dict)
     constraints: tuple[str, ...] = ()
-    local: Mapping[str, str] = field(default_factory=dict)
+    workspace: Mapping[str, str] = field(default_factory=dict)
+    names_file: str = ""
     isolation: bool = True
     engine: str = "auto"
 
@@ -114,7 +118,7 @@ def project_metadata(
     interpreter: Interpreter,
     config_settings: ConfigSettings | None = None,
     build_constraints: Iterable[str] = (),
-    local_build_requirements: Mapping[str, str] | None = None,
+    workspace: Mapping[str, str] | None = None,
     engine: str = "auto",
     disk: Disk,
     timeout: float | None = None,
@@ -129,9 +133,7 @@ def project_metadata(
 
     from interlock.cache import cache_directory
 
-    options = BuildOptions(
-        config_settings or {}, tuple(build_constraints), local_build_requirements or {}, engine=engine
-    )
+    options = BuildOptions(config_settings or {}, tuple(build_constraints), workspace or {}, engine=engine)
     source = os.path.abspath(source)
     project = open_project(source, reproduce=shlex.join([sys.executable, "-m", "build", "--metadata", source]))
     # One hook at a time has the tree, so one directory for each tree is enough.
@@ -169,20 +171,13 @@ def _ready(
         project.requires,
         interpreter=interpreter,
         constraints=options.constraints,
-        local=options.local,
+        local=options.workspace,
         engine=options.engine,
         wanted_by=project.directory,
     )
-    with held(recipe, disk=disk, timeout=timeout) as build, source_tree(project.directory, disk=disk, timeout=timeout):
-        hooks = HookEnvironment.of(build)
-        with span("get requires", project.directory):
-            more = missing(build, recipe, project.get_requires(hooks, options.config_settings))
-        if not more:
-            yield hooks, environment_inputs(build, recipe)
-            return
-    recipe = recipe.extended(more)
-    with held(recipe, disk=disk, timeout=timeout) as build, source_tree(project.directory, disk=disk, timeout=timeout):
-        yield HookEnvironment.of(build), environment_inputs(build, recipe)
+    settings = options.config_settings
+    with surroundings(project, recipe, settings, "editable", disk=disk, timeout=timeout) as (build, used):
+        yield HookEnvironment.of(build), environment_inputs(build, used)
 
 
 def _write(
@@ -313,7 +308,7 @@ def _command(source: str, output: str, environment: Environment, options: BuildO
         words += [word for one in values for word in ("-C", f"{key}={one}")]
     words += [word for extra in extras for word in ("--extra", extra)]
     words += [word for path in options.constraints for word in ("--build-constraint", path)]
-    words += [word for name, path in options.local.items() for word in ("--local-build-requirement", f"{name}={path}")]
+    words += ["--workspace", options.names_file] if options.names_file else []
     words += [] if options.isolation else ["--no-build-isolation"]
     words += [] if options.engine == "auto" else ["--engine", options.engine]
     return shlex.join(words)

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING
 
 from interlock.distribution import normalize
 from interlock.errors import ConfigurationError
+from interlock.file_urls import local_path
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
-__all__ = ["Line", "RequirementSet", "read_names", "read_requirement_files"]
+__all__ = ["Line", "RequirementSet", "read_requirement_files"]
 
 _COMMENT = re.compile(r"(^|\s+)#.*$")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
@@ -65,16 +66,6 @@ class RequirementSet:
     def constraints_text(self) -> str:
         """Return one constraints file that says the same as all of them, without the private names."""
         return "".join(f"{line.text}\n" for line in self.constraints)
-
-
-def read_names(path: str) -> frozenset[str]:
-    """Read a file of distribution names, one on a line, `#` starts a comment; they are normalised.
-
-    Raises:
-        ConfigurationError: there is no such file.
-    """
-    names = (_COMMENT.sub("", line).strip() for line in _read(path, "").splitlines())
-    return frozenset(normalize(name) for name in names if name)
 
 
 def read_requirement_files(
@@ -237,10 +228,7 @@ def _local_path(text: str, directory: str) -> str:
     """Return the path of a local project or archive that a line names, "" where it names none."""
     path = re.sub(r"\[[^\]]*\]$", "", text.partition(";")[0].strip())
     if path.startswith("file:"):
-        from urllib.parse import urlsplit
-        from urllib.request import url2pathname
-
-        return url2pathname(urlsplit(path).path)
+        return local_path(path)
     return "" if "://" in path or not path else os.path.join(directory, path)
 
 

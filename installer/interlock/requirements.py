@@ -17,17 +17,18 @@ from typing import TYPE_CHECKING, Any
 
 from interlock.access import changing
 from interlock.distribution import scan
-from interlock.engine import Engine, find_engine
+from interlock.engine import find_engine
 from interlock.environment import open_environment, state_directory
-from interlock.errors import EngineUnavailable
 from interlock.inventory import editable_location
 from interlock.locks import Rank, hold, uv_lock_path
-from interlock.requirement_files import read_names, read_requirement_files
+from interlock.requirement_files import read_requirement_files
+from interlock.workspace_names import read_workspace_names, withhold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from interlock.durable import Disk
+    from interlock.engine import Engine
     from interlock.environment import Environment
     from interlock.requirement_files import RequirementSet
 
@@ -77,15 +78,15 @@ def install_requirements(
     """Install what requirements files ask for into the environment at a path.
 
     `files` and `constraints` are paths, absolute or relative to the current directory; `private` is a file of the names that
-    no index may hear of. Relative paths in the files start from `directory` ("": the current one), where the engine runs.
-    Requirements that are already met stay as they are.
+    no index may hear of (workspace_names). Relative paths in the files start from `directory` ("": the current one), where
+    the engine runs. Requirements that are already met stay as they are.
 
     Raises:
         ConfigurationError: a file is missing.
         NotAnEnvironment, LockTimeout, LockUnavailable: nothing was changed.
         EngineError, EngineUnavailable: uv or pip failed, or there is none.
     """
-    names = read_names(private) if private else frozenset[str]()
+    names = frozenset(read_workspace_names(private) if private else ())
     wanted = read_requirement_files(files, constraints, private=names, directory=directory)
     read = [*wanted.files, *([private] if private else [])]
     digests = {name: _sha256(name) for name in read}
@@ -94,6 +95,7 @@ def install_requirements(
     with _changing(path, chosen, disk, lock_timeout) as environment:
         if chosen is not None:
             _run(chosen, environment, wanted, (files, constraints), names, directory, disk)
+            _sync(environment, disk)
         installed = _installed_digest(environment, names)
     inputs = (*read, *wanted.local, os.path.join(environment.path, "pyvenv.cfg"))
     return Installation(environment, chosen.name if chosen else "none", digests, installed, inputs)
@@ -131,12 +133,8 @@ def _run(
     arguments = [word for name in files for word in ("-r", name)] + [
         word for name in constraints for word in ("-c", name)
     ]
-    if private and engine.name == "uv":
-        never = "".join(f"{name} ; python_version < '0'\n" for name in sorted(private))
-        arguments += ["--overrides", _write(directory, "overrides.txt", never, disk)]
-    elif private:
-        names = _write(directory, "private.txt", "".join(f"{name}\n" for name in sorted(private)), disk)
-        engine = _private_pip(engine, environment, names)
+    engine, withheld = withhold(engine, environment.python, private, directory, disk=disk)
+    arguments += withheld
     environ = {"UV_LOCK_TIMEOUT": UV_PATIENCE, **os.environ}
     engine.install(
         environment.python,
@@ -145,27 +143,6 @@ def _run(
         environ=environ,
         directory=cwd or None,
     )
-
-
-def _private_pip(engine: Engine, environment: Environment, names: str) -> Engine:
-    """Return a pip that leaves private names out of its resolution; it runs in the environment's own python."""
-    import subprocess
-
-    question = "import os, pip; print(os.path.dirname(os.path.dirname(os.path.abspath(pip.__file__))))"
-    try:
-        answer = subprocess.run(
-            [engine.command[0], "-I", "-c", question],
-            capture_output=True,
-            stdin=subprocess.DEVNULL,
-            check=True,
-            encoding="utf-8",
-        ).stdout
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise EngineUnavailable(
-            f"pip of {engine.command[0]} does not run: {error}", advice="Install uv with `pip install 'interlock[uv]'`."
-        ) from error
-    script = os.path.join(os.path.dirname(__file__), "_pip_script.py")
-    return Engine("pip", (environment.python, "-I", script, answer.strip(), names))
 
 
 def _write(directory: str, name: str, text: str, disk: Disk) -> str:
@@ -188,3 +165,25 @@ def _installed_digest(environment: Environment, private: frozenset[str]) -> str:
 def _sha256(path: str) -> str:
     with open(path, "rb") as reader:
         return hashlib.file_digest(reader, "sha256").hexdigest()
+
+
+def _sync(environment: Environment, disk: Disk) -> None:
+    """Bring to the disk what has changed in an environment since this was last done: the stamp will vouch for it.
+
+    Whatever put it there: an engine that was killed, a person. The engines sync nothing themselves.
+    """
+    if disk.durability != "full":
+        return
+    state = state_directory(environment.path)
+    mark = os.path.join(state, "synced")
+    now = disk.clock_ns(state)
+    try:
+        since = os.stat(mark).st_mtime_ns
+    except FileNotFoundError:
+        since = 0
+    with os.scandir(environment.path) as found:
+        parts = [entry.path for entry in found if entry.is_dir(follow_symlinks=False) and entry.path != state]
+    for part in parts:
+        disk.sync_tree(part, since_ns=since)
+    disk.sync_directory(environment.path)
+    disk.write(mark, b"", mtime_ns=now)

@@ -115,12 +115,16 @@ def backend_asker(
 ) -> Ask:
     """Return what asks build backends for real, each in its build environment.
 
-    `projects` are those of the workspace that are known: where one is a build requirement, no index hears of it.
+    `projects` are those of the workspace whose name is known: where one is needed for a build, no index hears of it.
     """
     from interlock.prepare import project_metadata
 
     environment = configuration.environments[0]
-    local = {project.normalized: os.path.join(configuration.root, project.directory) for project in projects}
+    workspace = {
+        project.normalized: os.path.normpath(os.path.join(configuration.root, project.directory))
+        for project in projects
+        if project.normalized
+    }
     constraints = [os.path.join(configuration.root, path) for path in environment.build_constraints]
 
     def ask(source: str) -> str:
@@ -129,7 +133,7 @@ def backend_asker(
             interpreter=interpreter,
             config_settings=settings,
             build_constraints=constraints,
-            local_build_requirements=local,
+            workspace=workspace,
             engine=configuration.engine,
             disk=disk,
         )

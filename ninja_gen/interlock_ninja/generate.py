@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import interlock
 from interlock.errors import ConfigurationError
 from interlock.stamp import write_depfile
+from interlock.workspace_names import workspace_names_text
 from interlock_ninja.config import load_configuration
 from interlock_ninja.graph import environment_graph
 from interlock_ninja.ninja_file import ninja_text
@@ -19,7 +21,7 @@ from interlock_ninja.plan import PRIVATE_NAMES_FILE, make_plan, third_party_file
 from interlock_ninja.workspace import read_workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from interlock.durable import Disk
     from interlock_ninja.graph import EnvironmentGraph
@@ -128,13 +130,23 @@ def _again(root: str, out: str, *, strict: bool) -> list[str]:
 
 
 def _side_files(workspace: Workspace, graphs: Iterable[EnvironmentGraph]) -> dict[str, str]:
-    """Return the generated inputs of the requirements edges: third-party requirements, names that stay private."""
+    """Return the generated inputs of edges: third-party requirements, names that stay private."""
     files = {}
     for graph in graphs:
         files[third_party_file(graph.environment)] = "".join(f"{line}\n" for line in graph.third_party)
-    names = sorted({project.normalized for project in workspace.projects})
-    files[PRIVATE_NAMES_FILE] = "".join(f"{name}\n" for name in names)
+    files[PRIVATE_NAMES_FILE] = workspace_names_text(_directories(workspace))
     return files
+
+
+def _directories(workspace: Workspace) -> Iterator[tuple[str, str]]:
+    """Yield each project's name and its directory as it is seen from the file that says so."""
+    root, out = workspace.configuration.root, workspace.configuration.out
+    here = os.path.dirname(os.path.join(root, out, PRIVATE_NAMES_FILE))
+    for project in workspace.projects:
+        directory = os.path.normpath(os.path.join(root, project.directory))
+        with contextlib.suppress(ValueError):  # another drive, on Windows
+            directory = os.path.relpath(directory, here)
+        yield project.normalized, directory.replace(os.sep, "/")
 
 
 def _differs(path: str, content: bytes) -> bool:

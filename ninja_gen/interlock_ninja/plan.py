@@ -13,9 +13,6 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from interlock.distribution import normalize
-from interlock_ninja.pep508 import requirement
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -64,14 +61,13 @@ class Plan:
 def make_plan(configuration: Configuration, graphs: Sequence[EnvironmentGraph]) -> Plan:
     """Lay out the edges of some environments of one workspace."""
     occurrences = Counter(node.project.normalized for graph in graphs for node in graph.nodes)
-    local = {node.project.normalized: node.project for graph in graphs for node in graph.nodes}
     # "full" is the default of every edge, which INTERLOCK_DURABILITY may change for one run.
     durability = ("--durability", "fast") if configuration.durability == "fast" else ()
     edges: dict[str, Edge] = {}
     aliases: list[Alias] = []
     shared: dict[str, list[str]] = {}
     for graph in graphs:
-        layout = _Layout(configuration, graph, occurrences, local)
+        layout = _Layout(configuration, graph, occurrences)
         for edge in layout.edges():
             edges.setdefault(edge.stamp, replace(edge, arguments=(*edge.arguments, *durability)))
         aliases += layout.aliases()
@@ -99,13 +95,11 @@ class _Layout:
         configuration: Configuration,
         graph: EnvironmentGraph,
         occurrences: Mapping[str, int],
-        local: Mapping[str, Project],
     ) -> None:
         self._configuration = configuration
         self._graph = graph
         self._environment = graph.environment
         self._occurrences = occurrences
-        self._local = local
         self._out = os.path.join(configuration.root, configuration.out)
         self._base = f"interlock/{graph.environment.name}"
         # Environments and editable installs hold absolute paths: in a workspace that was moved, these commands differ.
@@ -164,7 +158,7 @@ class _Layout:
 
     def _build_environment(self, project: Project) -> Edge:
         arguments = [word for requirement in project.build_requires for word in ("-r", requirement)]
-        arguments += self._local_build_requirements(project)
+        arguments += ["--workspace", PRIVATE_NAMES_FILE]
         arguments += [
             word for path in self._environment.build_constraints for word in ("--constraint", self._relative(path))
         ]
@@ -177,7 +171,8 @@ class _Layout:
             ", ".join(project.build_requires) or "no requirements",
             tuple(arguments),
             f"interlock/build-env/{key}.stamp",
-            (os.path.realpath(self._graph.interpreter.executable), *constraints),
+            # These few edges read it again; a prepare runs again only where that made its build environment another one.
+            (os.path.realpath(self._graph.interpreter.executable), PRIVATE_NAMES_FILE, *constraints),
         )
 
     def _prepare(self, node: Node, build_environment: Edge) -> Edge:
@@ -188,7 +183,7 @@ class _Layout:
         arguments += [word for extra in node.extras for word in ("--extra", extra)]
         for path in environment.build_constraints:
             arguments += ["--build-constraint", self._relative(path)]
-        arguments += self._local_build_requirements(project)
+        arguments += ["--workspace", PRIVATE_NAMES_FILE]
         return Edge(
             "prepare",
             self._target(project, "editable_prepare"),
@@ -222,13 +217,6 @@ class _Layout:
                 dict.fromkeys((self._stamp(project.normalized, "prepare"), f"{self._base}/requirements.stamp", *before))
             ),
         )
-
-    def _local_build_requirements(self, project: Project) -> list[str]:
-        """Say where build requirements are that are projects of the workspace: no index hears of these."""
-        names = {requirement(line).name for line in project.build_requires}
-        inside = [self._local[name] for name in sorted(map(normalize, names)) if name in self._local]
-        words = [f"{one.normalized}={self._relative(one.directory)}" for one in inside if one is not project]
-        return [word for pair in words for word in ("--local-build-requirement", pair)]
 
     def _engine(self) -> tuple[str, ...]:
         return () if self._configuration.engine == "auto" else ("--engine", self._configuration.engine)

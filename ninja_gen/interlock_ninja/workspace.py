@@ -142,11 +142,12 @@ def _complete(
     directory = os.path.join(configuration.root, configuration.out, METADATA_DIRECTORY)
     answers = Answers(directory, configuration.root, context, disk)
     used = disk or Disk(configuration.durability)
+    named = [*found.projects, *(pending.known for pending in found.pending)]
     completed = ask_backends(
         found.pending,
         root=configuration.root,
         answers=answers,
-        ask=lambda: ask or backend_asker(configuration, interpreter, settings, found.projects, used),
+        ask=lambda: ask or backend_asker(configuration, interpreter, settings, named, used),
         progress=progress,
     )
     for pending, project in zip(found.pending, completed, strict=True):

@@ -15,20 +15,13 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from projects import make_project
 
-from interlock.build_environment import (
-    BuildEnvironment,
-    Recipe,
-    ensure,
-    environment_inputs,
-    held,
-    make_recipe,
-    missing,
-    remove_unused,
-)
+from interlock.build_environment import BuildEnvironment, ensure, environment_inputs, held, missing, remove_unused
+from interlock.build_recipe import Recipe, make_recipe
 from interlock.build_requirements import tree_digest, tree_files
 from interlock.durable import Disk
-from interlock.errors import ConfigurationError, EngineError, LockTimeout, MetadataError
+from interlock.errors import BackendError, ConfigurationError, LockTimeout, MetadataError
 from interlock.interpreter import find_interpreter
+from interlock.platforms import Posix
 
 DISK = Disk("fast")
 INTERPRETER = find_interpreter()
@@ -89,7 +82,8 @@ def test_paths_that_do_not_exist(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="missing.txt, named for builds, does not exist"):
         recipe("b", constraints=(str(tmp_path / "missing.txt"),))
     with pytest.raises(ConfigurationError, match="missing, named for builds, does not exist"):
-        recipe("b", local={"b": tmp_path / "missing"})
+        ensure(recipe("b", local={"b": tmp_path / "missing"}), disk=DISK)
+    ensure(recipe(local={"b": tmp_path / "missing"}), disk=DISK)
 
 
 def test_it_is_found_again(tmp_path: Path) -> None:
@@ -109,10 +103,36 @@ def test_it_is_found_again(tmp_path: Path) -> None:
     assert os.stat(first.receipt).st_mtime == 1
 
 
+class Watching(Posix):
+    """Sync for real, and remember in which order."""
+
+    def __init__(self) -> None:
+        self.synced: list[str] = []
+
+    def sync_file(self, descriptor: int) -> None:
+        """Remember the path, as the kernel knows it."""
+        self.synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        super().sync_file(descriptor)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells which file a descriptor is")
+def test_all_of_it_is_on_the_disk_before_the_receipt_says_so(tmp_path: Path) -> None:
+    watching = Watching()
+    wanted = recipe("tool", local={"tool": make_project(tmp_path / "tool", "tool")})
+    environment = ensure(wanted, disk=Disk("full", watching))
+    receipt = next(n for n, path in enumerate(watching.synced) if f"{environment.key}/.receipt.json." in path)
+    before = set(watching.synced[:receipt])
+    there = {str(path) for path in directory_of(environment).rglob("*") if not path.is_symlink()}
+    assert there - before == {environment.receipt}
+    (wheel,) = (str(path) for path in (tmp_path / "cache" / "local-wheels").rglob("*.whl"))
+    assert wheel in before
+
+
 def test_many_processes_at_once_make_it_once(tmp_path: Path) -> None:
     project = make_project(tmp_path / "tool", "tool", backend=COUNTED)
     command = [sys.executable, "-m", "interlock", "build-env", "-r", "tool", "--python", INTERPRETER.executable]
-    command += ["--local-build-requirement", f"tool={project}", "--durability", "fast"]
+    (tmp_path / "names").write_text(f"tool\t{project}\n", encoding="utf-8")
+    command += ["--workspace", str(tmp_path / "names"), "--durability", "fast"]
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(PROCESSES)]
     said = [process.communicate() for process in started]
     assert [process.returncode for process in started] == [0] * PROCESSES, said
@@ -142,13 +162,14 @@ def test_an_incomplete_one_is_made_again(tmp_path: Path) -> None:
     rubbish.write_text("", encoding="utf-8")
     assert ensure(wanted, disk=DISK) == environment
     assert not rubbish.exists()
-    assert built(tmp_path) == ["tool", "tool"]
+    assert environment.installed() == {"tool": "1.0"}
+    assert built(tmp_path) == ["tool"], "its wheel was kept"
 
 
 def test_one_that_could_not_be_made_is_not_complete(tmp_path: Path) -> None:
     project = make_project(tmp_path / "tool", "tool", backend="def build_wheel(*a, **k): raise SystemExit('broken')\n")
     wanted = recipe("tool", local={"tool": project})
-    with pytest.raises(EngineError, match="could not install the local build requirement tool") as caught:
+    with pytest.raises(BackendError, match="the local build requirement tool: .* failed in build_wheel") as caught:
         ensure(wanted, disk=DISK)
     assert "broken" in caught.value.message
     make_project(tmp_path / "tool", "tool", backend=COUNTED)
@@ -186,7 +207,7 @@ def test_local_build_requirements_bring_their_own(tmp_path: Path) -> None:
 
 def test_a_directory_of_another_name(tmp_path: Path) -> None:
     wanted = recipe("tool", local={"tool": make_project(tmp_path / "tool", "other")})
-    with pytest.raises((MetadataError, EngineError), match="tool"):
+    with pytest.raises(MetadataError, match="the build requirement tool is not what its directory builds"):
         ensure(wanted, disk=DISK)
 
 
@@ -225,7 +246,7 @@ def test_one_in_use_is_not_deleted(tmp_path: Path) -> None:
 def test_one_that_was_deleted_meanwhile_is_made_again(tmp_path: Path) -> None:
     wanted = recipe()
     code = (
-        "import sys\nfrom interlock.build_environment import held, make_recipe\nfrom interlock.durable import Disk\n"
+        "import sys\nfrom interlock.build_environment import held\nfrom interlock.build_recipe import make_recipe\nfrom interlock.durable import Disk\n"
         "from interlock.interpreter import find_interpreter\n"
         "with held(make_recipe([], interpreter=find_interpreter()), disk=Disk('fast')) as environment:\n"
         "    import os; assert os.path.exists(environment.python)\n"

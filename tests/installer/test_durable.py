@@ -204,6 +204,40 @@ def test_sync_tree_syncs_each_file_and_each_directory(tmp_path: Path) -> None:
     assert sorted(log) == sorted(["file a", "file b", "directory d", "directory e", f"directory {tmp_path.name}"])
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names of descriptors come from /proc")
+def test_sync_tree_syncs_what_has_changed_since(disk: Disk, tmp_path: Path) -> None:
+    for name in ("old/a", "linked/b", "new/c"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "new" / "c").chmod(0o444)
+    since = disk.clock_ns(str(tmp_path / "clock"))
+    while disk.clock_ns(str(tmp_path / "clock")) == since:
+        pass
+    since = disk.clock_ns(str(tmp_path / "clock"))
+    # uv links files of its cache, which are old.
+    os.link(tmp_path / "linked" / "b", tmp_path / "new" / "b")
+    (tmp_path / "new" / "c").chmod(0o400)
+    log: list[str] = []
+    for name in ("old", "new"):
+        Disk("full", Watching(log)).sync_tree(str(tmp_path / name), since_ns=since)
+    assert sorted(log) == ["directory new", "file b", "file c"]
+
+
+@pytest.mark.skipif(os.utime not in os.supports_fd, reason="there times are set by path, when the file is closed")
+def test_a_time_is_on_the_disk_with_the_content(tmp_path: Path) -> None:
+    times: list[int] = []
+
+    class Asking(platforms.Posix):
+        def sync_file(self, descriptor: int) -> None:
+            times.append(os.fstat(descriptor).st_mtime_ns)
+            super().sync_file(descriptor)
+
+    disk = Disk("full", Asking())
+    disk.write(str(tmp_path / "f"), b"x", mtime_ns=1_000_000_000)
+    disk.copy(str(tmp_path / "f"), str(tmp_path / "g"))
+    assert times == [1_000_000_000, 1_000_000_000]
+
+
 def test_the_clock_is_that_of_the_file_system(disk: Disk, tmp_path: Path) -> None:
     (tmp_path / "before").write_bytes(b"")
     clock = disk.clock_ns(str(tmp_path / "new"))

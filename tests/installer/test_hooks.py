@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from projects import make_project
 
 from interlock.errors import BackendError, BackendUnavailable, MetadataError
-from interlock.hooks import HookEnvironment, Project, open_project
+from interlock.hooks import HookEnvironment, Kind, Project, open_project
 
 HERE = HookEnvironment(sys.executable, str(Path(sys.executable).parent))
 
@@ -83,6 +83,29 @@ def test_a_failing_hook_shows_its_last_lines_and_how_to_see_it_again(tmp_path: P
     assert "lines before these" in lines[1]
     assert caught.value.advice == "To see it again: interlock prepare 'x y'"
     assert type(caught.value) is BackendError
+
+
+@pytest.mark.parametrize("kind", ["editable", "wheel"])
+@pytest.mark.parametrize(
+    ("returned", "reason"),
+    [
+        ('["fine", "se tup >>> tools"]', "returned 'se tup >>> tools' from {hook}, which is no requirement: Expected"),
+        ("[1]", "returned 1 from {hook}, which is no requirement"),
+        ("[None]", "returned None from {hook}, which is no requirement"),
+        ('[""]', "returned '' from {hook}, which is no requirement"),
+        ("None", "failed in {hook}: 'NoneType' object is not iterable"),
+        ("[[]]", "failed in {hook}: "),
+    ],
+)
+def test_requirements_that_are_none(kind: Kind, returned: str, reason: str, tmp_path: Path) -> None:
+    hook = f"get_requires_for_build_{kind}"
+    project = opened(
+        make_project(tmp_path / "p", backend=f"def {hook}(config_settings=None):\n    return {returned}\n")
+    )
+    with pytest.raises(BackendError) as caught:
+        project.get_requires(HERE, {}, kind)
+    assert f"the build backend of {tmp_path / 'p'} {reason.format(hook=hook)}" in caught.value.message
+    assert caught.value.advice.endswith("To see it again: interlock prepare 'x y'")
 
 
 def test_a_hook_that_is_killed(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from projects import make_project
 
-from interlock.build_environment import make_recipe, remove_unused
+from interlock.build_environment import remove_unused
+from interlock.build_recipe import make_recipe
 from interlock.create import create_environment
 from interlock.durable import Disk
 from interlock.environment import Environment
@@ -24,7 +25,6 @@ from interlock.errors import (
     BackendError,
     BackendUnavailable,
     DiskError,
-    EngineError,
     EnvironmentMismatch,
     RecordMismatch,
     UsageError,
@@ -274,7 +274,7 @@ def test_dynamic_requirements_are_there_when_it_is_built(tmp_path: Path, environ
     """
     source = make_project(tmp_path / "p", backend=backend)
     local = {"Private.Tool-1f3a": str(tool)}
-    result = prepared(source, tmp_path / "out", environment, local=local)
+    result = prepared(source, tmp_path / "out", environment, workspace=local)
     assert next((tmp_path / "out").rglob("value.txt")).read_text(encoding="utf-8") == "7"
     receipts = [path for path in result.inputs if path.endswith("receipt.json")]
     assert len(receipts) == 1
@@ -305,7 +305,8 @@ def test_those_who_waited_for_a_build_environment_use_it_at_once(tmp_path: Path,
             return wheel(wheel_directory)
     """
     command = [sys.executable, "-m", "interlock", "prepare", "--venv", environment.path, "--durability", "fast"]
-    command += ["--local-build-requirement", f"tool={tmp_path / 'tool'}"]
+    (tmp_path / "names").write_text("tool\ttool\n", encoding="utf-8")
+    command += ["--workspace", str(tmp_path / "names")]
     started = []
     for name in (f"core{index}" for index in range(number)):
         source = make_project(tmp_path / name, name, backend=backend)
@@ -318,8 +319,8 @@ def test_build_requirements_that_cannot_be_had_name_the_project(tmp_path: Path, 
         tmp_path / "tool", "tool", backend="def build_wheel(*a, **k): raise SystemExit('broken tool')\n"
     )
     source = make_project(tmp_path / "p", requires=["tool"])
-    with pytest.raises(EngineError, match="local build requirement tool .* of ") as caught:
-        prepared(source, tmp_path / "out", environment, local={"tool": str(tool)})
+    with pytest.raises(BackendError, match="local build requirement tool of ") as caught:
+        prepared(source, tmp_path / "out", environment, workspace={"tool": str(tool)})
     assert str(source) in caught.value.message
     assert "broken tool" in caught.value.message
 

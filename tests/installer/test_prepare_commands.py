@@ -32,7 +32,7 @@ rule interlock
   depfile = $out.d
   deps = gcc
 build env.stamp: interlock {pyproject}
-  arguments = build-env -r core-tool --local-build-requirement core-tool={tool} --python {interpreter}
+  arguments = build-env -r core-tool --workspace {names} --python {interpreter}
 build prepare.stamp: interlock {pyproject} | env.stamp
   arguments = prepare {source} --venv {venv} --output prepared
 """
@@ -112,7 +112,8 @@ def test_build_env(tmp_path: Path, capsys: pytest.CaptureFixture[str], environme
 
 def test_the_environment_of_an_edge_is_the_one_that_prepare_uses(tmp_path: Path, environment: Environment) -> None:
     make_project(tmp_path / "tool", "tool")
-    local = ["--local-build-requirement", f"tool={tmp_path / 'tool'}"]
+    (tmp_path / "names").write_text("Tool\ttool\n", encoding="utf-8")
+    local = ["--workspace", str(tmp_path / "names")]
     source = make_project(tmp_path / "p", requires=["Tool >= 1"])
     stamp, depfile = tmp_path / "stamp", tmp_path / "d"
     edge = ["build-env", "-r", "tool>=1", *local, "--python", environment.interpreter.executable, "--stamp", str(stamp)]
@@ -154,11 +155,12 @@ def test_ninja_finds_nothing_to_do_until_something_changes(
     source = make_project(tmp_path / "a project", backend="SCRIPTS['core'] = 'core:main'\n")
     tool = make_project(tmp_path / "tool", "core-tool")
     (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "names").write_text("core-tool\t../tool\n", encoding="utf-8")
     values = {
         "python": sys.executable,
         "source": "'../a project'",
         "pyproject": "../a$ project/pyproject.toml",
-        "tool": "../tool",
+        "names": "names",
         "interpreter": environment.interpreter.executable,
         "venv": environment.path,
     }

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interlock.errors import ConfigurationError
-from interlock.requirement_files import RequirementSet, read_names, read_requirement_files
+from interlock.requirement_files import RequirementSet, read_requirement_files
 
 PRIVATE = frozenset({"my-core", "other"})
 
@@ -294,13 +294,6 @@ def test_files_of_local_projects_are_known() -> None:
         "./wheels/third-1.0-py3-none-any.whl",
     ]
     assert not [path for path in found.local if "core" in path]
-
-
-def test_names_are_one_on_a_line() -> None:
-    write("names", "# the workspace", "My.Core", "", "other  # why")
-    assert read_names("names") == {"my-core", "other"}
-    with pytest.raises(ConfigurationError, match="cannot read the requirements file gone"):
-        read_names("gone")
 
 
 def test_relative_paths_start_from_the_directory_that_is_given(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from interlock.environment import Environment
 from interlock.errors import ConfigurationError, EngineError, LockTimeout, NotAnEnvironment
 from interlock.journal import journal_path
 from interlock.locks import environment_lock_path, uv_lock_path
+from interlock.platforms import Posix
 from interlock.requirements import Installation, install_requirements
 
 DISK = Disk("fast")
@@ -197,6 +198,56 @@ def test_editable_installs_are_not_in_the_receipt(environment: Environment, inde
     info.mkdir()
     (info / "direct_url.json").write_text('{"dir_info": {"editable": true}, "url": "file:///core"}', encoding="utf-8")
     assert install(environment, "uv", "third").installed == first.installed
+
+
+def test_the_file_may_have_directories(environment: Environment, engine: str, index: Index) -> None:
+    index.add("third", "1.5", ("private-core",))
+    install(environment, engine, "third", private=write("p", "Private.Core\t../a # b"))
+    assert installed(environment) == {"third": "1.5"}
+    assert index.asked == ["third"]
+
+
+# Durability
+
+
+class Watching(Posix):
+    """Sync for real, and remember what."""
+
+    def __init__(self) -> None:
+        self.synced: set[str] = set()
+
+    def sync_file(self, descriptor: int) -> None:
+        """Remember the path, as the kernel knows it."""
+        self.synced.add(os.readlink(f"/proc/self/fd/{descriptor}"))
+        super().sync_file(descriptor)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells which file a descriptor is")
+def test_what_has_changed_is_on_the_disk_before_anything_vouches_for_it(
+    environment: Environment, engine: str, index: Index
+) -> None:
+    index.add("third", "1.5")
+    index.add("fourth", "1.0")
+    site = environment.site_packages[0]
+
+    def synced(*lines: str) -> set[str]:
+        watching = Watching()
+        disk = Disk("full", watching)
+        done = install_requirements(environment.path, [write("r.txt", *lines)], engine=engine, disk=disk)
+        assert done.engine == engine
+        return {os.path.relpath(path, site) for path in watching.synced if path.startswith(site)}
+
+    files = {"third.py", *(f"third-1.5.dist-info/{name}" for name in ("METADATA", "RECORD", "WHEEL", "INSTALLER"))}
+    first = synced("third")
+    assert files | {".", "third-1.5.dist-info"} <= first
+    # What others put there is vouched for too, and what was synced before need not be again.
+    Path(site, "by_hand.py").write_text("", encoding="utf-8")
+    second = synced("third", "fourth")
+    assert {".", "by_hand.py", "fourth.py", "fourth-1.0.dist-info", "fourth-1.0.dist-info/RECORD"} <= second
+    assert not files & second
+    assert synced("third", "fourth") == set()
+    os.unlink(os.path.join(environment.path, ".interlock", "synced"))
+    assert files | second <= synced("third", "fourth")
 
 
 # Failures

@@ -104,6 +104,7 @@ def test_a_prepare_waits_for_the_environment_but_does_not_depend_on_it() -> None
     assert core.arguments[5:] == (
         *("-C", "--opt=a", "-C", "--opt=b", "-C", "editable_mode=compat"),
         *("--extra", "x"),
+        *("--workspace", "interlock/workspace-names.txt"),
     )
 
 
@@ -125,13 +126,17 @@ def test_projects_of_one_kind_share_a_build_environment() -> None:
     assert [one.subject for one in made.edges if one.kind == "build-env"] == ["setuptools>=77", "hatchling"]
 
 
-def test_a_build_requirement_that_is_a_project_is_named_with_its_directory() -> None:
+def test_what_builds_knows_the_workspace_and_only_build_environments_wait_for_news_of_it() -> None:
     user = project("user", build_requires=("Core", "setuptools"))
     made = plan(graph(environment("venv"), node(project("core")), node(user)))
-    words = ("--local-build-requirement", "core=../libs/core")
-    assert edge(made, "projects/user/prepare.stamp").arguments[-2:] == words
+    names = "interlock/workspace-names.txt"
     build_environment = next(one for one in made.edges if one.subject == "Core, setuptools")
-    assert " ".join(words) in " ".join(build_environment.arguments)
+    for one in (build_environment, edge(made, "projects/user/prepare.stamp")):
+        assert ("--workspace", names) in zip(one.arguments, one.arguments[1:], strict=False)
+    assert names in build_environment.inputs
+    prepare = edge(made, "projects/user/prepare.stamp")
+    assert names not in (*prepare.inputs, *prepare.order_only)
+    assert build_environment.stamp in prepare.inputs
 
 
 def test_members_of_a_cycle_follow_each_other_and_the_last_verifies() -> None:

@@ -12,10 +12,12 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from interlock.build_environment import ensure, environment_inputs, make_recipe
-from interlock.commands.prepare import local_build_requirements
+from interlock.build_environment import ensure, environment_inputs
+from interlock.build_recipe import make_recipe
+from interlock.commands.prepare import add_workspace_argument
 from interlock.commands.receipts import Run, add_receipt_arguments
 from interlock.interpreter import find_interpreter
+from interlock.workspace_names import read_workspace_names
 
 if TYPE_CHECKING:
     import argparse
@@ -30,13 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-r", "--require", action=again, default=[], metavar="REQUIREMENT", help="a build requirement (PEP 508)"
     )
     parser.add_argument("--constraint", action=again, default=[], metavar="FILE", help="constraints for them")
-    parser.add_argument(
-        "--local-build-requirement",
-        action=again,
-        default=[],
-        metavar="NAME=DIR",
-        help="take the build requirement NAME from a directory; no index is asked for it",
-    )
+    add_workspace_argument(parser)
     parser.add_argument("--python", required=True, metavar="SPEC", help="the interpreter: a version or a path")
     parser.add_argument("--engine", choices=("auto", "uv", "pip"), default="auto", help="what installs them")
     add_receipt_arguments(parser)
@@ -50,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.require,
         interpreter=interpreter,
         constraints=arguments.constraint,
-        local=local_build_requirements(arguments.local_build_requirement),
+        local=read_workspace_names(arguments.workspace) if arguments.workspace else {},
         engine=arguments.engine,
     )
     environment = ensure(recipe, disk=edge.disk, timeout=arguments.lock_timeout)

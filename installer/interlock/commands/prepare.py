@@ -12,6 +12,7 @@ from interlock.commands.receipts import Run, add_receipt_arguments
 from interlock.environment import open_environment
 from interlock.errors import UsageError
 from interlock.prepare import BuildOptions, prepare
+from interlock.workspace_names import read_workspace_names
 
 if TYPE_CHECKING:
     import argparse
@@ -48,18 +49,22 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--build-constraint", action="append", default=[], metavar="FILE", help="constraints for build requirements"
     )
-    parser.add_argument(
-        "--local-build-requirement",
-        action="append",
-        default=[],
-        metavar="NAME=DIR",
-        help="take the build requirement NAME from a directory; no index is asked for it",
-    )
+    add_workspace_argument(parser)
     parser.add_argument(
         "--no-build-isolation", action="store_true", help="run the backend that is installed in the environment"
     )
     parser.add_argument(
         "--engine", choices=("auto", "uv", "pip"), default="auto", help="what installs build requirements"
+    )
+
+
+def add_workspace_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare --workspace."""
+    parser.add_argument(
+        "--workspace",
+        metavar="FILE",
+        help="names and directories of the workspace's projects (as `interlock gen` writes them): what is needed of these "
+        "for a build is built from its directory, and no index is asked for it",
     )
 
 
@@ -82,7 +87,8 @@ def prepare_from(arguments: argparse.Namespace, output: str, edge: Run) -> Prepa
         options=BuildOptions(
             config_settings=config_settings(arguments.config_settings),
             constraints=tuple(arguments.build_constraint),
-            local=local_build_requirements(arguments.local_build_requirement),
+            workspace=read_workspace_names(arguments.workspace) if arguments.workspace else {},
+            names_file=arguments.workspace or "",
             isolation=not arguments.no_build_isolation,
             engine=arguments.engine,
         ),
@@ -107,15 +113,6 @@ def config_settings(words: list[str]) -> ConfigSettings:
         else:
             settings[key] = [*([there] if isinstance(there, str) else there), value]
     return settings
-
-
-def local_build_requirements(words: list[str]) -> dict[str, str]:
-    """Read NAME=DIR words.
-
-    Raises:
-        UsageError: a word without "=".
-    """
-    return dict(_pair(word, "--local-build-requirement", "NAME=DIR") for word in words)
 
 
 def _pair(word: str, option: str, form: str) -> tuple[str, str]:

@@ -31,7 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="what resolves and installs; auto (the default) is uv where there is one, else pip",
     )
-    parser.add_argument("--private", metavar="FILE", help="names that no index may be asked for, one on a line")
+    parser.add_argument(
+        "--private",
+        metavar="FILE",
+        help="names that no index may be asked for, one on a line (what follows a tab is not read)",
+    )
     parser.add_argument(
         "--directory",
         metavar="DIR",
