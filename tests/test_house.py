@@ -42,6 +42,7 @@ ALLOWED = {
     "interlock/cli.py os.open": "the null device, in the place of a standard output whose reader went away",
     "interlock/locks.py open": "the holder's note inside the lock file: a courtesy, never read back as truth",
     "interlock/locks.py os.open": "a lock file is opened read-write and created; it is never renamed or deleted",
+    "interlock/windows_locks.py os.open": "a lock file, as in locks.py",
     "interlock/timings.py open": "a line appended to a measurement's log, only where one was asked for",
 }
 

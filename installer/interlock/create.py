@@ -18,7 +18,7 @@ import secrets
 import sys
 from typing import TYPE_CHECKING, Literal
 
-from interlock.environment import open_environment, python_path, record_identity, record_identity_of_new
+from interlock.environment import is_elsewhere, open_environment, python_path, record_identity, record_identity_of_new
 from interlock.errors import DiskError, InterlockError, InterpreterNotFound, NotAnEnvironment
 from interlock.interpreter import find_interpreter, satisfies
 from interlock.locks import Rank, environment_lock_path, hold, inherited, uv_lock_path
@@ -144,7 +144,7 @@ def _kept(path: str, python: str | None, disk: Disk) -> Environment | None:
     """Return the environment at a path if it works and answers the spec."""
     try:
         environment = open_environment(path)
-        whole = _is_made_by(path, environment.interpreter)
+        whole = _is_made_by(path, environment.interpreter) and not is_elsewhere(path)
     except (NotAnEnvironment, InterpreterNotFound, FileNotFoundError):
         return None
     return environment if whole and satisfies(environment.interpreter, python, disk=disk) else None

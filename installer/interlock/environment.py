@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Environment",
+    "is_elsewhere",
     "is_environment",
     "open_environment",
     "python_path",
@@ -149,6 +150,18 @@ def _noted(path: str) -> _Note | None:
         return _Note(str(noted["identity"]), Interpreter.from_json(noted["interpreter"]), list(noted["witness"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def is_elsewhere(path: str) -> bool:
+    """Tell whether an environment says of itself that it is at another path: it was moved or copied here.
+
+    What is installed in it names that path: scripts in their first line, editable installs beside it in their sources.
+    """
+    try:
+        with open(identity_file(path), "rb") as reader:
+            return bool(json.loads(reader.read())["path"] != path)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _witness(path: str, directory: str = "") -> list[Any]:

@@ -552,3 +552,13 @@ def test_a_name_with_a_dot_and_one_without_share_nothing(tmp_path: Path) -> None
 def test_scripts_for_other_interpreters_keep_to_old_syntax(name: str) -> None:
     text = (Path(create.__file__).parent / name).read_text(encoding="utf-8")
     ast.parse(text, feature_version=(3, 8))
+
+
+def test_an_environment_that_was_moved_is_replaced(tmp_path: Path) -> None:
+    """The scripts and activate files in it name the old place."""
+    create_environment(str(tmp_path / "here"), python=None, disk=DISK)
+    (tmp_path / "here").rename(tmp_path / "there")
+    environment, outcome = create_environment(str(tmp_path / "there"), python=None, disk=DISK)
+    assert outcome == "replaced"
+    activate = Path(environment.absolute(environment.layout.scripts)) / "activate"
+    assert str(tmp_path / "here") not in activate.read_text(encoding="utf-8")
