@@ -23,13 +23,16 @@ F_FULLFSYNC = 51
 
 
 class Platform(Protocol):
-    """The three operations whose durable form depends on the operating system."""
+    """The four operations whose durable form depends on the operating system."""
 
     def sync_file(self, descriptor: int) -> None:
         """Bring the file's content to stable storage."""
 
     def sync_directory(self, path: str) -> None:
         """Bring the directory's entries to stable storage."""
+
+    def sync_file_system(self, path: str) -> bool:
+        """Bring all of the path's file system to stable storage in one call; False where there is no such call."""
 
     def retry(self, operation: Callable[[], None]) -> None:
         """Run a rename or a removal, again where the platform refuses it for an instant."""
@@ -53,6 +56,24 @@ class Posix:
                 raise
         finally:
             os.close(descriptor)
+
+    def sync_file_system(self, path: str) -> bool:
+        """Bring the path's file system to stable storage with syncfs(2) of Linux, which waits and tells of errors."""
+        if sys.platform != "linux":
+            return False
+        import ctypes
+
+        syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+        if syncfs is None:
+            return False
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if syncfs(descriptor) != 0:
+                number = ctypes.get_errno()
+                raise OSError(number, os.strerror(number), path)
+        finally:
+            os.close(descriptor)
+        return True
 
     def retry(self, operation: Callable[[], None]) -> None:
         """Run the operation once: POSIX renames over open files."""
@@ -90,6 +111,11 @@ class Windows:
 
     def sync_directory(self, path: str) -> None:
         """Do nothing: Windows has no way to sync a directory, NTFS journals its metadata."""
+
+    def sync_file_system(self, path: str) -> bool:
+        """Say no: a volume can be flushed by administrators only."""
+        del path
+        return False
 
     def retry(self, operation: Callable[[], None]) -> None:
         """Run the operation, at most nine times in about 2.6 s, on winerror 5, 32 and 33."""

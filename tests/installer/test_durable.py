@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from interlock import platforms
-from interlock.durable import Disk
+from interlock.durable import MANY, Disk
 from interlock.errors import DiskError
 
 
@@ -107,9 +107,37 @@ def test_fast_does_the_same_without_the_syncs(tmp_path: Path) -> None:
 def test_a_publish_that_fails_leaves_nothing_and_changes_nothing(disk: Disk, tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "inside").write_bytes(b"")
-    with pytest.raises(OSError, match="there"):
+    with pytest.raises(DiskError, match="cannot write .*there: ") as caught:
         disk.publish(str(tmp_path / "there"), b"x")
+    assert ".tmp" not in str(caught.value)  # the destination is what a person knows
+    assert caught.value.advice
     assert os.listdir(tmp_path) == ["there"]
+
+
+def test_a_missing_directory_of_a_destination_is_what_is_named(disk: Disk, tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"")
+    with pytest.raises(FileNotFoundError) as caught:
+        disk.replace(str(tmp_path / "f"), str(tmp_path / "gone" / "g"))
+    assert caught.value.filename == str(tmp_path / "gone" / "g")
+
+
+def test_directories_below_one_that_is_gone_are_not_made(disk: Disk, tmp_path: Path) -> None:
+    below = str(tmp_path / "environment")
+    with pytest.raises(FileNotFoundError):
+        disk.make_directory(os.path.join(below, "a", "b"), below=below)
+    assert os.listdir(tmp_path) == []
+    os.mkdir(below)
+    disk.make_directory(os.path.join(below, "a", "b"), below=below)
+    assert os.path.isdir(os.path.join(below, "a", "b"))
+
+
+def test_a_probe_leaves_nothing(disk: Disk, tmp_path: Path) -> None:
+    (tmp_path / ".interlock-probe").write_bytes(b"")  # of a process that died in between
+    disk.probe(str(tmp_path))
+    assert os.listdir(tmp_path) == []
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(DiskError, match=f"cannot write {tmp_path / 'file'}"):
+        disk.probe(str(tmp_path / "file"))
 
 
 def test_publish_if_changed_leaves_an_equal_file_alone(disk: Disk, tmp_path: Path) -> None:
@@ -221,6 +249,29 @@ def test_sync_tree_syncs_what_has_changed_since(disk: Disk, tmp_path: Path) -> N
     for name in ("old", "new"):
         Disk("full", Watching(log)).sync_tree(str(tmp_path / name), since_ns=since)
     assert sorted(log) == ["directory new", "file b", "file c"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="syncfs is a call of Linux")
+def test_sync_tree_syncs_many_files_in_one_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[str, bool]] = []
+
+    class Asking(Watching):
+        def sync_file_system(self, path: str) -> bool:
+            calls.append((path, super().sync_file_system(path)))
+            return calls[-1][1]
+
+    log: list[str] = []
+    for number in range(MANY):
+        (tmp_path / str(number)).write_bytes(b"")
+    Disk("full", Asking(log)).sync_tree(str(tmp_path))
+    assert calls == [(str(tmp_path), True)]
+    assert log == []
+    (tmp_path / "0").unlink()
+    Disk("full", Asking(log)).sync_tree(str(tmp_path))
+    assert len(calls) == 1
+    assert len(log) == MANY
+    with pytest.raises(FileNotFoundError):
+        platforms.Posix().sync_file_system(str(tmp_path / "none"))
 
 
 @pytest.mark.skipif(os.utime not in os.supports_fd, reason="there times are set by path, when the file is closed")

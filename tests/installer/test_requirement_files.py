@@ -297,7 +297,7 @@ def test_files_of_local_projects_are_known() -> None:
 
 
 def test_relative_paths_start_from_the_directory_that_is_given(tmp_path: Path) -> None:
-    """The files of opentelemetry-python say `-e opentelemetry-sdk` in opentelemetry-sdk/: from the root, as pip is run there."""
+    """The files of opentelemetry-python say `-e opentelemetry-sdk` in opentelemetry-sdk/: from the root."""
     (tmp_path / "core").mkdir()
     (tmp_path / "core" / "pyproject.toml").write_text('[project]\nname = "my.core"\n', encoding="utf-8")
     listed = tmp_path / "core" / "requirements.txt"
