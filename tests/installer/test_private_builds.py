@@ -275,9 +275,12 @@ def test_a_generated_workspace_keeps_every_name_to_itself(
     make_project(root / "base", "base")
     make_project(root / "outside", "outside", backend=needs("base"))
     make_project(root / "leaf", "leaf", requires=["outside"], backend=SEES)
-    dynamic = make_project(root / "dynamic", "dynamic", requires=["outside"], backend=SEES)
-    text = (dynamic / "pyproject.toml").read_text(encoding="utf-8").replace('version = "1.0"', 'dynamic = ["version"]')
-    (dynamic / "pyproject.toml").write_text(text + "dependencies = []\n", encoding="utf-8")
+    make_project(root / "dynamic", "dynamic", requires=["outside"], backend=SEES)
+    # One whose metadata only its backend knows needs another such to be asked.
+    for name in ("outside", "dynamic"):
+        pyproject = root / name / "pyproject.toml"
+        text = pyproject.read_text(encoding="utf-8").replace('version = "1.0"', 'dynamic = ["dependencies", "version"]')
+        pyproject.write_text(text, encoding="utf-8")
     succeed("build", cwd=root)
     assert index.asked == []
     found = next((root / ".venv").rglob("seen-leaf.json")).read_text(encoding="utf-8")
