@@ -6,8 +6,9 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from interlock.environment import is_environment, open_environment, record_identity
-from interlock.journal import recover
+from interlock.journal import recover, staging_directory
 from interlock.locks import Rank, environment_lock_path, hold, uv_lock_path
+from interlock.staging import collect
 from interlock.timings import span
 
 if TYPE_CHECKING:
@@ -42,4 +43,5 @@ def changing(
         with span("lock held", subject):
             environment = open_environment(path)
             recover(environment.path, disk=disk)
+            collect(staging_directory(environment.path), disk=disk)
             yield environment if environment.identity else record_identity(path, new=True, disk=disk)

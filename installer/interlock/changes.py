@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import glob
-import hashlib
 import os
 import posixpath
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from interlock.distribution import parse_record, scan
-from interlock.errors import FileConflict
+from interlock.distribution import parse_record
+from interlock.errors import FileConflict, InterlockError, UnsafePath
+from interlock.staging import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from interlock.journal import Operation
     from interlock.prepared import File, Prepared
 
-__all__ = ["Change", "changes_to_install", "changes_to_remove", "owned_paths"]
+__all__ = ["Change", "changes_to_install", "changes_to_remove"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,28 +29,30 @@ class Change:
     """The steps of one commit; every path is relative to the environment.
 
     `arrives` are files to put in place, in order; `dist_info` is a whole directory to rename into place, "" where there is
-    none; `leaves` are files to remove and `emptied` the directories that may be empty after that, deepest first.
+    none; `retires` are the dist-info directories that leave, each in one step; `leaves` are other files to remove and
+    `emptied` the directories that may be empty after that, deepest first.
     """
 
     new_directories: tuple[str, ...]
     arrives: tuple[str, ...]
     dist_info: str
+    retires: tuple[str, ...]
     leaves: tuple[str, ...]
     emptied: tuple[str, ...]
 
     @property
     def directories(self) -> tuple[str, ...]:
-        """The directories to sync once all is done."""
-        touched = {posixpath.dirname(path) for path in (*self.arrives, *self.leaves, self.dist_info) if path}
-        touched |= {posixpath.dirname(path) for path in (*self.new_directories, *self.emptied)}
-        return tuple(sorted(touched | set(self.new_directories)))
+        """The directories in which entries come and go: to sync once all is done."""
+        entries = (*self.arrives, self.dist_info, *self.retires, *self.leaves, *self.new_directories, *self.emptied)
+        return tuple(sorted({posixpath.dirname(path) for path in entries if path} | set(self.new_directories)))
 
     def operations(self, staged: str) -> tuple[Operation, ...]:
-        """Return the journal's operations: payload, then dist-info (RECORD last), then what is stale."""
+        """Return the journal's operations: payload, the new dist-info (RECORD last), the old one, then what is stale."""
         steps: list[Operation] = [("directory", path) for path in self.new_directories]
         steps += [("replace", f"{staged}/{path}", path) for path in self.arrives]
         if self.dist_info:
             steps.append(("replace", f"{staged}/{self.dist_info}", self.dist_info))
+        steps += [("retire", path) for path in self.retires]
         steps += [("remove", path) for path in self.leaves]
         steps += [("remove-directory", path) for path in self.emptied]
         return tuple(steps)
@@ -62,60 +65,144 @@ def changes_to_install(
 
     Raises:
         FileConflict: a path belongs to another distribution with other content, or a directory is in the way.
+        UnsafePath: a symbolic link in the environment leads a path out of it.
+        InterlockError: the RECORD of what is installed under the name cannot be read.
     """
-    previous = installed.get(prepared.normalized, ())
-    old = owned_paths(previous, environment)
-    new = [file.path for file in prepared.files]
-    _check_conflicts([file for file in prepared.files if file.path not in old], prepared, environment)
+    tree = _Tree(environment)
+    previous, others = _split(installed, prepared.normalized)
+    old = {path for distribution in previous for path in _owned(distribution, tree)}
+    new = {file.path: tree.relative(environment.absolute(file.path)) for file in prepared.files}
+    if outside := [path for path, real in new.items() if not real]:
+        raise UnsafePath(
+            f"{prepared.name} {prepared.version} ships {outside[0]}, which a symbolic link leads out of {environment.path}",
+            advice="Remove that link: an environment owns what is below it, and nothing else. Nothing was changed.",
+        )
+    _check_conflicts([file for file in prepared.files if new[file.path] not in old], prepared, others, tree)
     whole = not os.path.lexists(environment.absolute(prepared.dist_info))
-    inside = tuple(path for path in new if path.startswith(prepared.dist_info + "/"))
+    inside = [path for path in new if path.startswith(prepared.dist_info + "/")]
     arrives = [path for path in new if path not in inside]
     arrives += [] if whole else inside  # RECORD is the last of the files
     directories = dict.fromkeys(path for name in arrives for path in _missing_parents(name, environment))
-    leaves = _with_bytecode(sorted(old - set(new)), environment)
+    dist_info = tree.relative(environment.absolute(prepared.dist_info))
+    stale = [path for path in _dist_infos(previous, tree) if path != dist_info]
+    retires = [path for path in stale if not _is_same(environment.absolute(path), environment.absolute(dist_info))]
+    stays = {parent for path in new.values() for parent in (path, *_parents(path))}
+    leaves = _leaving(old - stays, stale, others, tree)
     return Change(
         tuple(sorted(directories)),
         tuple(arrives),
         prepared.dist_info if whole else "",
+        tuple(retires),
         leaves,
-        _emptied(leaves, new, environment),
+        _emptied(leaves, new.values(), environment),
     )
 
 
-def changes_to_remove(previous: Sequence[Installed], environment: Environment) -> Change:
-    """Work out how all distributions of one name leave: what RECORD lists, RECORD itself last."""
-    own = owned_paths(previous, environment)
-    ordered = sorted(own, key=lambda path: (".dist-info/" in path, path.endswith("/RECORD"), path))
-    leaves = _with_bytecode(ordered, environment)
-    return Change((), (), "", leaves, _emptied(leaves, (), environment))
+def changes_to_remove(name: str, installed: Mapping[str, Sequence[Installed]], environment: Environment) -> Change:
+    """Work out how all distributions of one normalised name leave; what others list too, stays.
+
+    Raises:
+        InterlockError: a RECORD of theirs cannot be read.
+    """
+    tree = _Tree(environment)
+    previous, others = _split(installed, name)
+    own = {path for distribution in previous for path in _owned(distribution, tree)}
+    retires = _dist_infos(previous, tree)
+    leaves = _leaving(own, retires, others, tree)
+    return Change((), (), "", tuple(retires), leaves, _emptied(leaves, (), environment))
 
 
-def owned_paths(distributions: Iterable[Installed], environment: Environment) -> set[str]:
-    """Return the paths that distributions own, relative to the environment; those outside of it are left out.
+class _Tree:
+    """Paths relative to an environment, by where they really are: through the symbolic links of their parents."""
+
+    def __init__(self, environment: Environment) -> None:
+        self.environment = environment
+        self._inside = os.path.realpath(environment.path) + os.sep
+        self._parents: dict[str, str] = {}
+
+    def relative(self, path: str) -> str:
+        """Return a path relative to the environment; "" for one that is not in it."""
+        parent, name = os.path.split(path)
+        if name in {"", ".", ".."}:
+            return ""
+        if parent not in self._parents:
+            self._parents[parent] = os.path.realpath(parent)
+        real = os.path.join(self._parents[parent], name)
+        return real.removeprefix(self._inside).replace(os.sep, "/") if real.startswith(self._inside) else ""
+
+
+def _split(installed: Mapping[str, Sequence[Installed]], name: str) -> tuple[Sequence[Installed], Sequence[Installed]]:
+    return installed.get(name, ()), [one for other, group in installed.items() if other != name for one in group]
+
+
+def _dist_infos(distributions: Iterable[Installed], tree: _Tree) -> list[str]:
+    found = []
+    for one in distributions:
+        if not (path := tree.relative(one.directory)):
+            raise UnsafePath(
+                f"{one.directory} is not in {tree.environment.path}: a symbolic link leads out of it",
+                advice="Remove that link: an environment owns what is below it, and nothing else. Nothing was changed.",
+            )
+        found.append(path)
+    return found
+
+
+def _owned(distribution: Installed, tree: _Tree) -> set[str]:
+    """Return the paths that a distribution owns; those outside of the environment are left out.
 
     A dist-info directory without RECORD (a half-written install of another tool) owns what is in it.
     """
-    owned: set[str] = set()
-    for distribution in distributions:
-        base = os.path.dirname(distribution.directory)
+    base, record = os.path.dirname(distribution.directory), os.path.join(distribution.directory, "RECORD")
+    try:
+        with open(record, encoding="utf-8", newline="") as reader:
+            listed = [os.path.join(base, entry.path) for entry in parse_record(reader.read())]
+    except FileNotFoundError:
+        listed = []
+    except ValueError as error:
+        raise InterlockError(
+            f"{record} cannot be read: {error}",
+            advice=f"What {distribution.normalized} {distribution.version} installed is not known without it. Nothing was "
+            f"changed. Remove {distribution.directory} by hand, and what else there is of it, then run this again.",
+        ) from error
+    listed += [os.path.join(top, name) for top, _, names in os.walk(distribution.directory) for name in names]
+    return {relative for path in listed if (relative := tree.relative(path))}
+
+
+class _Wanted:
+    """Paths to look for in the RECORDs of other distributions, whatever else there may be in those.
+
+    Looked up as every tool writes them, relative to where the dist-info lies: hundreds of RECORDs are read under the lock.
+    """
+
+    def __init__(self, paths: Iterable[str], tree: _Tree) -> None:
+        self._paths = tuple(paths)
+        self._tree = tree
+        self._spelled: dict[str, dict[str, str]] = {}
+
+    def listed_by(self, distribution: Installed) -> set[str]:
+        base = posixpath.dirname(self._tree.relative(distribution.directory)) or "."
+        if base not in self._spelled:
+            self._spelled[base] = {posixpath.relpath(path, base): path for path in self._paths}
+        spelled = self._spelled[base]
         try:
-            with open(os.path.join(distribution.directory, "RECORD"), encoding="utf-8", newline="") as reader:
-                listed = [os.path.join(base, *entry.path.split("/")) for entry in parse_record(reader.read())]
-        except FileNotFoundError:
-            listed = []
-        listed += [os.path.join(top, name) for top, _, names in os.walk(distribution.directory) for name in names]
-        owned |= {relative for path in listed if (relative := _relative(path, environment))}
-    return owned
+            with open(os.path.join(distribution.directory, "RECORD"), encoding="utf-8", errors="replace") as reader:
+                lines = reader.read().splitlines()
+        except OSError:
+            return set()
+        return {spelled[path] for path in map(_listed_path, lines) if path in spelled}
 
 
-def _relative(path: str, environment: Environment) -> str:
-    normal = os.path.normpath(path)
-    if not normal.startswith(environment.path + os.sep):
+def _listed_path(line: str) -> str:
+    if line[:1] != '"':
+        return line.partition(",")[0]
+    try:
+        return next(csv.reader([line]))[0]
+    except csv.Error:
         return ""
-    return os.path.relpath(normal, environment.path).replace(os.sep, "/")
 
 
-def _check_conflicts(files: Iterable[File], prepared: Prepared, environment: Environment) -> None:
+def _check_conflicts(files: Iterable[File], prepared: Prepared, others: Sequence[Installed], tree: _Tree) -> None:
+    environment = tree.environment
     for file in files:
         path = environment.absolute(file.path)
         if not os.path.lexists(path) or file.path.startswith(prepared.dist_info + "/"):
@@ -125,9 +212,10 @@ def _check_conflicts(files: Iterable[File], prepared: Prepared, environment: Env
                 f"{prepared.name} {prepared.version} ships {file.path}, which is a directory in {environment.path}",
                 advice=f"Remove {path} by hand if nothing needs it. Nothing was changed.",
             )
-        with open(path, "rb") as reader:
-            same = hashlib.file_digest(reader, "sha256").hexdigest() == file.sha256
-        owner = None if same else _owner(file.path, prepared.normalized, environment)
+        if digest_of(path) == file.sha256:
+            continue
+        wanted = _Wanted([tree.relative(path)], tree)
+        owner = next((other for other in others if wanted.listed_by(other)), None)
         if owner is not None:
             raise FileConflict(
                 f"{prepared.name} {prepared.version} and {owner.name} {owner.version} both ship {file.path}, "
@@ -136,12 +224,22 @@ def _check_conflicts(files: Iterable[File], prepared: Prepared, environment: Env
             )
 
 
-def _owner(path: str, but: str, environment: Environment) -> Installed | None:
-    for name, distributions in scan(environment.site_packages).items():
-        for distribution in distributions:
-            if name != but and path in owned_paths([distribution], environment):
-                return distribution
-    return None
+def _is_same(one: str, other: str) -> bool:
+    """Tell whether two names are one directory: a file system that does not tell "Core" from "core"."""
+    try:
+        return os.path.samestat(os.lstat(one), os.lstat(other))
+    except FileNotFoundError:
+        return False
+
+
+def _leaving(owned: set[str], dist_infos: Iterable[str], others: Iterable[Installed], tree: _Tree) -> tuple[str, ...]:
+    """Return the files to remove: what is owned, but for what is in a dist-info that leaves and what another one lists."""
+    within = tuple(f"{path}/" for path in dist_infos)
+    leaves = {path for path in owned if not path.startswith(within)}
+    wanted = _Wanted(leaves, tree)
+    for other in others if leaves else ():
+        leaves -= wanted.listed_by(other)
+    return _with_bytecode(sorted(leaves), tree)
 
 
 def _missing_parents(path: str, environment: Environment) -> list[str]:
@@ -151,15 +249,15 @@ def _missing_parents(path: str, environment: Environment) -> list[str]:
     return missing
 
 
-def _with_bytecode(leaves: Iterable[str], environment: Environment) -> tuple[str, ...]:
+def _with_bytecode(leaves: Iterable[str], tree: _Tree) -> tuple[str, ...]:
     """Add the bytecode of modules that leave: interpreters wrote it, and no RECORD has to list it."""
     found: dict[str, None] = {}
     for path in leaves:
         found[path] = None
         if path.endswith(".py"):
             directory, name = posixpath.split(path)
-            stem = glob.escape(environment.absolute(posixpath.join(directory, "__pycache__", name[:-3])))
-            found |= dict.fromkeys(_relative(match, environment) for match in sorted(glob.glob(stem + ".*.pyc")))
+            stem = glob.escape(tree.environment.absolute(posixpath.join(directory, "__pycache__", name[:-3])))
+            found |= dict.fromkeys(filter(None, map(tree.relative, sorted(glob.glob(stem + ".*.pyc")))))
     return tuple(found)
 
 

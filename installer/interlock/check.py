@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from interlock.distribution import normalize, parse_record, read_metadata_header, scan
+from interlock.errors import MetadataError
 from interlock.inventory import reading
-from interlock.journal import journal_path
+from interlock.journal import damaged_distribution, damaged_path, journal_path
 from interlock.satisfy import requirements_of, unsatisfied
 from interlock.stamp import read_stamp
 
@@ -78,10 +79,11 @@ def _journals(environment: Environment) -> Iterator[Problem]:
     if os.path.lexists(path):
         detail = "a commit was interrupted; the next command that changes the environment finishes it"
         yield Problem("journal", environment.path, detail, path)
-    damaged = os.path.join(os.path.dirname(path), "journal.damaged.json")
-    if os.path.lexists(damaged):
-        detail = f"a commit was interrupted and could not be finished; build again, then remove {damaged}"
-        yield Problem("journal", environment.path, detail, damaged)
+    damaged = damaged_distribution(environment.path)
+    if damaged is not None:
+        whose = f"the commit of {damaged}" if damaged else "a commit"
+        detail = f"{whose} was interrupted and could not be finished; install it again, or build again"
+        yield Problem("journal", environment.path, detail, damaged_path(environment.path))
 
 
 def _duplicates(installed: Mapping[str, Sequence[Installed]]) -> Iterator[Problem]:
@@ -136,7 +138,6 @@ def _difference(path: str, entry: RecordEntry) -> str:
 def _metadata(
     distribution: Installed, installed: Mapping[str, Sequence[Installed]], environment: Environment
 ) -> Iterator[Problem]:
-    from packaging.requirements import InvalidRequirement
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
     path = os.path.join(distribution.directory, "METADATA")
@@ -151,11 +152,17 @@ def _metadata(
             if not SpecifierSet(wanted).contains(python, prereleases=True):
                 yield Problem("dependency", shown, f"requires Python {wanted}, but the environment has {python}", path)
         requires = requirements_of(distribution, environment.interpreter)
-    except (InvalidRequirement, InvalidSpecifier) as error:
-        yield Problem("metadata", shown, f"its METADATA has a requirement that is none: {error}", path)
+    except (MetadataError, InvalidSpecifier) as error:
+        detail = f"its METADATA has a requirement that is none: {error.__cause__ or error}"
+        yield Problem("metadata", shown, detail, path)
         return
-    # A distribution that requires an extra of itself has that extra's requirements, and is always there.
-    for line in unsatisfied(requires, installed, environment.interpreter):
+    try:
+        # A distribution that requires an extra of itself has that extra's requirements, and is always there.
+        lines = unsatisfied(requires, installed, environment.interpreter)
+    except MetadataError as error:
+        yield Problem("dependency", shown, f"requires an extra of another one: {error.message}", path)
+        return
+    for line in lines:
         yield Problem("dependency", shown, f"requires {line}", path)
 
 

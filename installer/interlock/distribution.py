@@ -68,10 +68,15 @@ def normalize(name: str) -> str:
 def scan(site_packages: Iterable[str]) -> dict[str, list[Installed]]:
     """Find what is installed in absolute directories, by the names of dist-info directories alone.
 
-    More than one entry under a name means that a tool left a distribution behind. Directories that do not exist are empty.
+    More than one entry under a name means that a tool left a distribution behind. Directories that do not exist are empty;
+    one under two names (lib64 is a link to lib on some systems) is looked at once.
     """
     found: dict[str, list[Installed]] = {}
+    looked_at: set[str] = set()
     for directory in site_packages:
+        if (real := os.path.realpath(directory)) in looked_at:
+            continue
+        looked_at.add(real)
         try:
             names = os.listdir(directory)
         except FileNotFoundError:
@@ -91,12 +96,16 @@ def parse_record(text: str) -> list[RecordEntry]:
     Raises:
         ValueError: a line has no path, more than three fields, or a size that is no number.
     """
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline="")))
+    except csv.Error as error:
+        raise ValueError(f"it is no table of comma-separated values: {error}") from error
     entries = []
-    for number, row in enumerate(csv.reader(io.StringIO(text, newline="")), 1):
+    for number, row in enumerate(rows, 1):
         if not row:
             continue
         path, digest, size, *more = [*row, "", ""]
-        if not path or any(more):
+        if not path or "\0" in path or any(more):
             raise ValueError(f"line {number} is no entry of a RECORD: {row}")
         entries.append(RecordEntry(path.replace("\\", "/"), digest, int(size) if size else None))
     return entries

@@ -1,43 +1,67 @@
 """The redo journal: what a commit is about to do, durable before the first rename, so that whoever comes next can finish.
 
 Each operation can be done again: a crash at any point, in a recovery too, leaves a journal that still leads to the new
-state. Paths are relative to the environment; those of a journal that lead out of it are refused.
+state. Paths are relative to the environment; those that lead out of it, through a symbolic link too, are refused.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from interlock.environment import state_directory
-from interlock.errors import UnsafePath
+from interlock.errors import DiskError, InterlockError, UnsafePath
 
 if TYPE_CHECKING:
     from interlock.durable import Disk
 
-__all__ = ["Journal", "Operation", "apply", "journal_path", "recover", "staging_directory", "write"]
+__all__ = [
+    "Journal",
+    "Operation",
+    "apply",
+    "damaged_distribution",
+    "damaged_path",
+    "journal_path",
+    "perform",
+    "recover",
+    "settle",
+    "staging_directory",
+    "staging_of",
+    "write",
+]
 
 Operation = tuple[str, ...]
-"""("directory", path), ("replace", staged, path), ("remove", path) or ("remove-directory", path)."""
+"""("directory", path), ("replace", staged, path), ("retire", path), ("remove", path) or ("remove-directory", path).
 
-ARITY = {"directory": 2, "replace": 3, "remove": 2, "remove-directory": 2}
+"retire" moves a directory out of the way in one step, into the staging directory."""
+
+ARITY = {"directory": 2, "replace": 3, "retire": 2, "remove": 2, "remove-directory": 2}
 STAGING = ".interlock/staging"
+ASIDE = ".aside"  # in the staging directory: what was retired, and what stood in the way
 
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """One commit: its staging directory, its operations in order, the directories to sync at the end."""
+    """One commit: its staging directory, its operations in order, the directories to sync at the end, and whose it is."""
 
     staging: str
     operations: tuple[Operation, ...]
     directories: tuple[str, ...]
+    distribution: str = ""
 
 
 def journal_path(environment: str) -> str:
     """Return the path of an environment's journal; it exists only while a commit is under way, or after a crash."""
     return os.path.join(state_directory(environment), "journal.json")
+
+
+def damaged_path(environment: str) -> str:
+    """Return the path of a journal that could not be finished; it is there until its distribution is committed again."""
+    return os.path.join(state_directory(environment), "journal.damaged.json")
 
 
 def staging_directory(environment: str) -> str:
@@ -49,6 +73,7 @@ def write(environment: str, journal: Journal, *, disk: Disk) -> None:
     """Make a journal durable; from here on the commit will be finished, by this process or the next."""
     data = {
         "schema": 1,
+        "distribution": journal.distribution,
         "staging": journal.staging,
         "operations": journal.operations,
         "directories": journal.directories,
@@ -56,76 +81,193 @@ def write(environment: str, journal: Journal, *, disk: Disk) -> None:
     disk.publish(journal_path(environment), json.dumps(data).encode())
 
 
+def perform(environment: str, journal: Journal, *, disk: Disk) -> None:
+    """Write a journal and do what it says. What is refused before anything could be seen leaves no journal and no change.
+
+    Raises:
+        DiskError: refused. Was something renamed already, then the journal stays, for the next lock holder to finish.
+    """
+    disk.make_directory(staging_directory(environment), below=os.path.realpath(environment))
+    write(environment, journal, disk=disk)
+    done: list[Operation] = []
+    try:
+        _do_all(environment, journal, done, disk)
+    except (InterlockError, OSError):
+        if all(operation[0] == "directory" for operation in done) and not os.path.lexists(_aside(environment, journal)):
+            for _, path in reversed(done):
+                disk.remove_directory(_inside(environment, path))
+            _forget(environment, disk)
+        raise
+    _finish(environment, journal, disk)
+
+
 def apply(environment: str, journal: Journal, *, disk: Disk) -> None:
     """Do what a journal says, in its order, sync the touched directories and remove the journal."""
-    for operation in journal.operations:
-        _do(environment, operation, disk)
-    for directory in journal.directories:
-        if os.path.isdir(path := _inside(environment, directory)):
-            disk.sync_directory(path)
-    disk.remove(journal_path(environment))
-    disk.sync_directory(state_directory(environment))
-    disk.remove_tree(_inside(environment, journal.staging))
+    _do_all(environment, journal, [], disk)
+    _finish(environment, journal, disk)
 
 
 def recover(environment: str, *, disk: Disk) -> bool:
     """Finish the commit of a process that died in it; tell whether there was one. The caller holds the environment lock.
 
-    A journal that cannot be read, or whose staged files are gone (a crash without fsync), is set aside as
-    `journal.damaged.json`: the edge that wrote it left no stamp, runs again and repairs what it touched.
+    A journal that cannot be read or finished (its staged files are gone after a crash without fsync, the file system refuses)
+    is set aside as `journal.damaged.json`, so that it stands in nobody's way: the edge that wrote it left no stamp, runs
+    again and repairs what it touched.
     """
     path = journal_path(environment)
     try:
         with open(path, "rb") as reader:
-            journal = _parse(json.loads(reader.read()))
+            content = reader.read()
     except FileNotFoundError:
-        return False
-    except (ValueError, KeyError, TypeError):
-        disk.replace(path, os.path.join(state_directory(environment), "journal.damaged.json"))
         return False
     try:
-        apply(environment, journal, disk=disk)
-    except FileNotFoundError:
-        disk.replace(path, os.path.join(state_directory(environment), "journal.damaged.json"))
+        apply(environment, _parse(json.loads(content)), disk=disk)
+    except (ValueError, KeyError, TypeError, OSError, InterlockError):
+        disk.replace(path, damaged_path(environment))
+        disk.sync_directory(state_directory(environment))
         return False
     return True
+
+
+def staging_of(environment: str) -> str:
+    """Return the staging directory that the environment's journal names, relative to it; "" where there is none."""
+    return str(_read(journal_path(environment)).get("staging", ""))
+
+
+def damaged_distribution(environment: str) -> str | None:
+    """Return whose commit could not be finished: "" where that cannot be read, None where there is no such commit."""
+    path = damaged_path(environment)
+    return str(_read(path).get("distribution", "")) if os.path.lexists(path) else None
+
+
+def settle(environment: str, distribution: str, *, disk: Disk) -> None:
+    """Forget a damaged journal, now that its distribution (or, where that is unknown, any) was committed whole."""
+    if damaged_distribution(environment) in {"", distribution}:
+        disk.remove(damaged_path(environment))
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as reader:
+            data = json.loads(reader.read())
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) else {}
 
 
 def _parse(data: dict[str, Any]) -> Journal:
     operations = tuple(tuple(str(word) for word in operation) for operation in data["operations"])
     if any(len(operation) != ARITY[operation[0]] for operation in operations):
         raise ValueError("an operation has too few words, or too many")
-    return Journal(str(data["staging"]), operations, tuple(str(name) for name in data["directories"]))
+    directories = tuple(str(name) for name in data["directories"])
+    return Journal(str(data["staging"]), operations, directories, str(data.get("distribution", "")))
 
 
-def _do(environment: str, operation: Operation, disk: Disk) -> None:
-    verb, *names = operation
-    paths = [_inside(environment, name) for name in names]
-    if verb == "directory":
-        disk.make_directory(paths[0])
-    elif verb == "replace":
-        _replace(paths[0], paths[1], disk)
-    elif verb == "remove":
-        disk.remove(paths[0])
-    else:
-        disk.remove_directory(paths[0])
+def _do_all(environment: str, journal: Journal, done: list[Operation], disk: Disk) -> None:
+    step = _Step(os.path.realpath(environment), _aside(environment, journal), disk)
+    for operation in journal.operations:
+        step.do(operation[0], *(_inside(environment, name) for name in operation[1:]))
+        done.append(operation)
+    for directory in journal.directories:
+        if os.path.isdir(path := _inside(environment, directory)):
+            disk.sync_directory(path)
 
 
-def _replace(staged: str, destination: str, disk: Disk) -> None:
-    try:
-        disk.replace(staged, destination)
-    except FileNotFoundError:
-        # Done before the crash: the staged file has moved to its place.
-        if os.path.lexists(staged) or not os.path.lexists(destination):
-            raise
+def _finish(environment: str, journal: Journal, disk: Disk) -> None:
+    _forget(environment, disk)
+    # All is done: what cannot be removed now is removed by a later lock holder.
+    with contextlib.suppress(DiskError, OSError):
+        disk.remove_tree(_inside(environment, journal.staging))
+
+
+def _forget(environment: str, disk: Disk) -> None:
+    disk.remove(journal_path(environment))
+    disk.sync_directory(state_directory(environment))
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """How one operation is done, its paths absolute: what stands in its way is moved aside."""
+
+    root: str
+    aside: str
+    disk: Disk
+
+    def do(self, verb: str, path: str, destination: str = "") -> None:
+        if verb == "directory":
+            self._directory(path)
+        elif verb == "replace":
+            self._replace(path, destination)
+        elif verb == "retire":
+            if os.path.lexists(path):
+                self._set_aside(path)
+        elif verb == "remove-directory":
+            self.disk.remove_directory(path)
+        elif os.path.lexists(path) and not _is_directory(path):
+            self.disk.remove(path)
+
+    def _directory(self, path: str) -> None:
+        try:
+            self.disk.make_directory(path, below=self.root)
+        except DiskError:
+            if not (obstacle := self._not_a_directory(path)):
+                raise
+            self._set_aside(obstacle)
+            self.disk.make_directory(path, below=self.root)
+
+    def _replace(self, staged: str, destination: str) -> None:
+        try:
+            self.disk.replace(staged, destination)
+        except (FileNotFoundError, DiskError) as error:
+            if isinstance(error, FileNotFoundError) and not os.path.lexists(staged) and os.path.lexists(destination):
+                return  # done before the crash: the staged file has moved to its place
+            if not os.path.lexists(staged) or not self._replace_in_the_way(staged, destination):
+                raise
+
+    def _replace_in_the_way(self, staged: str, destination: str) -> bool:
+        """Rename once the way is free, with the parents that are missing; False where nothing was in the way."""
+        parent = os.path.dirname(destination)
+        obstacle = self._not_a_directory(parent)
+        if not obstacle and os.path.lexists(destination) and (os.path.isdir(staged) or _is_directory(destination)):
+            obstacle = destination
+        if obstacle:
+            self._set_aside(obstacle)
+        elif os.path.isdir(parent):
+            return False
+        self.disk.make_directory(parent, below=self.root)
+        self.disk.replace(staged, destination)
+        return True
+
+    def _not_a_directory(self, path: str) -> str:
+        """Return what lies where a directory has to be, the path itself or one above it, and is none."""
+        while len(path) > len(self.root):
+            if os.path.lexists(path) and not os.path.isdir(path):
+                return path
+            path = os.path.dirname(path)
+        return ""
+
+    def _set_aside(self, path: str) -> None:
+        self.disk.make_directory(self.aside, below=self.root)
+        self.disk.replace(path, os.path.join(self.aside, secrets.token_hex(8)))
+
+
+def _is_directory(path: str) -> bool:
+    return os.path.isdir(path) and not os.path.islink(path)
+
+
+def _aside(environment: str, journal: Journal) -> str:
+    return os.path.join(_inside(environment, journal.staging), ASIDE)
 
 
 def _inside(environment: str, relative: str) -> str:
-    path = os.path.normpath(os.path.join(environment, *relative.split("/")))
-    root = os.path.normpath(environment)
+    """Return the absolute path of something in an environment; its parent's symbolic links are followed, not its own."""
+    root = os.path.realpath(environment)
+    parent, name = os.path.split(os.path.join(root, *relative.split("/")))
+    inner = name not in {"", ".", ".."}
+    path = os.path.join(os.path.realpath(parent), name) if inner else os.path.realpath(os.path.join(parent, name))
     if path != root and not path.startswith(root + os.sep):
         raise UnsafePath(
-            f"the journal of {environment} names a path outside of it: {relative}",
-            advice=f"Remove {journal_path(environment)} and run the build again.",
+            f"a commit to {environment} would lead out of it: {relative}",
+            advice="Remove the symbolic link on the way there; an environment owns what is below it, and nothing else.",
         )
     return path

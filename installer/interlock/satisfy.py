@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from interlock.distribution import normalize, read_metadata_header
+from interlock.errors import MetadataError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from interlock.interpreter import Interpreter
     from interlock.prepared import Requirement
 
-__all__ = ["parse_requirements", "unsatisfied"]
+__all__ = ["parse_requirements", "requirements_of", "unsatisfied"]
 
 
 def unsatisfied(
@@ -67,9 +68,19 @@ def requirements_of(
     """Return what an installed distribution requires, its markers evaluated for an interpreter and these extras.
 
     With `only_extras`, only what the extras add.
+
+    Raises:
+        MetadataError: a line of its METADATA is no requirement.
     """
-    header = read_metadata_header(os.path.join(distribution.directory, "METADATA"))
-    return parse_requirements(header.get("requires-dist", ()), interpreter, extras, only_extras=only_extras)
+    path = os.path.join(distribution.directory, "METADATA")
+    lines = read_metadata_header(path).get("requires-dist", ())
+    try:
+        return parse_requirements(lines, interpreter, extras, only_extras=only_extras)
+    except ValueError as error:  # of packaging: a requirement, a specifier or a marker that is none
+        raise MetadataError(
+            f"{distribution.name} {distribution.version} has a requirement that cannot be read: {error} ({path})",
+            advice=f"Install another version of {distribution.name}, or install it again if something damaged the file.",
+        ) from error
 
 
 def parse_requirements(

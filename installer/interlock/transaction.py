@@ -6,9 +6,7 @@ The protocol, and why each step stands where it does, is in docs/explanation/com
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,13 +15,14 @@ from interlock.access import changing
 from interlock.changes import Change, changes_to_install, changes_to_remove
 from interlock.distribution import normalize, scan
 from interlock.environment import open_environment
-from interlock.errors import DependencyMissing, EnvironmentMismatch, InterlockError, RecordMismatch
+from interlock.errors import DependencyMissing, EnvironmentMismatch, InterlockError, NotAnEnvironment
 from interlock.prepared import Requirement
 from interlock.satisfy import requirements_of, unsatisfied
+from interlock.staging import digest_of, new_staging, staged, staged_root
 from interlock.timings import span
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from interlock.distribution import Installed
     from interlock.durable import Disk
@@ -75,6 +74,7 @@ def commit(
         DependencyMissing: a requirement is not installed; nothing was changed (or, for `verify`, all members are in).
         FileConflict: another distribution owns one of the paths; nothing was changed.
         LockTimeout, LockUnavailable: nothing was changed.
+        DiskError: refused; nothing was changed, or (after the first rename) the next commit finishes it.
 
     Specification: packaging.python.org "Recording installed projects"; PEP 660; docs/explanation/commit.md.
     """
@@ -82,7 +82,8 @@ def commit(
     _check_made_for(prepared, environment)
     deferred, lenient = {normalize(name) for name in defer}, {normalize(name) for name in any_version}
     with contextlib.ExitStack() as stack:
-        staged = None if _is_installed(prepared, environment) else stack.enter_context(_staged(prepared, path, disk))
+        staging = "" if _is_installed(prepared, environment) else _stage_early(prepared, path, disk, stack)
+        seen = environment.identity
         with changing(path, disk=disk, timeout=timeout, subject=prepared.normalized) as environment:
             _check_made_for(prepared, environment)
             installed = scan(environment.site_packages)
@@ -91,9 +92,12 @@ def commit(
                 None if _is_installed(prepared, environment) else changes_to_install(prepared, installed, environment)
             )
             if change is not None:
-                # It was there before the lock was had and is not now: somebody removed it meanwhile.
-                staged = staged or stack.enter_context(_staged(prepared, path, disk))
-                _carry_out(environment, change, staged, disk, prepared.normalized)
+                replaced = seen not in {"", environment.identity}
+                if not staging or replaced or not os.path.isdir(staged_root(path, staging)):
+                    # Somebody removed the distribution, or replaced the environment, while this waited for the lock.
+                    staging = stack.enter_context(staged(prepared, path, disk))
+                _carry_out(environment, change, staging, disk, prepared.normalized)
+            journal.settle(environment.path, prepared.normalized, disk=disk)
             if verify:
                 _verify(verify, environment, lenient)
     return Receipt(environment.identity, prepared.name, prepared.version, prepared.digest, change is not None)
@@ -103,7 +107,7 @@ def uninstall(path: str, names: Sequence[str], *, disk: Disk, timeout: float | N
     """Remove distributions from the environment at a path, each whole or not at all; return what was removed.
 
     Raises:
-        InterlockError: one of the names is not installed; nothing was removed.
+        InterlockError: one of the names is not installed, or its RECORD cannot be read; nothing was removed.
     """
     with changing(path, disk=disk, timeout=timeout, subject=", ".join(names)) as environment:
         installed = scan(environment.site_packages)
@@ -112,12 +116,23 @@ def uninstall(path: str, names: Sequence[str], *, disk: Disk, timeout: float | N
                 f"not installed in {environment.path}: {', '.join(missing)}",
                 advice=f"`interlock list --venv {environment.path}` shows what is. Nothing was removed.",
             )
-        removed = []
+        # All of it is worked out before anything is touched: what cannot be read is found out in time.
+        left, changes = dict(installed), {}
         for name in dict.fromkeys(normalize(name) for name in names):
-            change = changes_to_remove(installed[name], environment)
-            _carry_out(environment, change, f"{journal.STAGING}/none-{secrets.token_hex(8)}", disk, name)
-            removed += installed[name]
-    return removed
+            changes[name] = changes_to_remove(name, left, environment)
+            del left[name]
+        for name, change in changes.items():
+            _carry_out(environment, change, new_staging(), disk, name)
+            journal.settle(environment.path, name, disk=disk)
+    return [distribution for name in changes for distribution in installed[name]]
+
+
+def _stage_early(prepared: Prepared, path: str, disk: Disk, stack: contextlib.ExitStack) -> str:
+    """Stage outside the lock; "" where the environment went away or was replaced under it: then that is for later."""
+    try:
+        return stack.enter_context(staged(prepared, path, disk))
+    except (FileNotFoundError, NotAnEnvironment):
+        return ""
 
 
 def _check_made_for(prepared: Prepared, environment: Environment) -> None:
@@ -138,54 +153,14 @@ def _check_made_for(prepared: Prepared, environment: Environment) -> None:
 def _is_installed(prepared: Prepared, environment: Environment) -> bool:
     """Tell whether exactly these bytes are installed, and no other distribution of this name."""
     found = scan(environment.site_packages).get(prepared.normalized, [])
-    if [os.path.normpath(one.directory) for one in found] != [
-        os.path.normpath(environment.absolute(prepared.dist_info))
-    ]:
+    dist_info = environment.absolute(prepared.dist_info)
+    if [os.path.realpath(one.directory) for one in found] != [os.path.realpath(dist_info)]:
         return False
     return all(
-        _digest(environment.absolute(file.path)) == file.sha256
+        digest_of(environment.absolute(file.path)) == file.sha256
         and (not file.executable or os.access(environment.absolute(file.path), os.X_OK))
         for file in reversed(prepared.files)  # RECORD is last, and differs when anything does
     )
-
-
-def _digest(path: str) -> str:
-    try:
-        with open(path, "rb") as reader:
-            return hashlib.file_digest(reader, "sha256").hexdigest()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return ""
-
-
-@contextlib.contextmanager
-def _staged(prepared: Prepared, path: str, disk: Disk) -> Iterator[str]:
-    """Copy a prepared tree into the environment's staging directory and sync it; yield its path in the environment."""
-    relative = f"{journal.STAGING}/{os.getpid()}-{secrets.token_hex(8)}"
-    root = os.path.join(os.path.realpath(path), *relative.split("/"))
-    try:
-        with span("stage", prepared.normalized):
-            directories = {root}
-            for file in prepared.files:
-                destination = os.path.join(root, *file.path.split("/"))
-                if (parent := os.path.dirname(destination)) not in directories:
-                    disk.make_directory(parent)
-                    while parent not in directories:
-                        directories.add(parent)
-                        parent = os.path.dirname(parent)
-                disk.copy(prepared.path_of(file), destination, executable=file.executable)
-                if _digest(destination) != file.sha256:
-                    raise RecordMismatch(
-                        f"{prepared.path_of(file)} is not what its manifest says",
-                        advice=f"Remove {prepared.directory} and run the build again. Nothing was changed.",
-                    )
-            for directory in sorted(directories, reverse=True):
-                disk.sync_directory(directory)
-            disk.sync_directory(os.path.dirname(root))
-        yield relative
-    finally:
-        # After a commit nothing is left here; the journal, where there still is one, needs what there is.
-        if not os.path.exists(journal.journal_path(os.path.realpath(path))):
-            disk.remove_tree(root)
 
 
 def _require(
@@ -231,9 +206,19 @@ def _dependency_missing(who: str, problems: Sequence[str], environment: Environm
     )
 
 
-def _carry_out(environment: Environment, change: Change, staged: str, disk: Disk, subject: str) -> None:
-    with span("commit", subject):
-        entry = journal.Journal(staged, change.operations(staged), change.directories)
-        disk.make_directory(journal.staging_directory(environment.path))
-        journal.write(environment.path, entry, disk=disk)
-        journal.apply(environment.path, entry, disk=disk)
+def _carry_out(environment: Environment, change: Change, staging: str, disk: Disk, name: str) -> None:
+    with span("commit", name):
+        _check_writable(environment, change, disk)
+        entry = journal.Journal(staging, change.operations(staging), change.directories, name)
+        journal.perform(environment.path, entry, disk=disk)
+
+
+def _check_writable(environment: Environment, change: Change, disk: Disk) -> None:
+    """Find out before the first rename what would be refused after it.
+
+    A directory can be renamed to another place only by one who may write into it.
+    """
+    for relative in (*change.directories, *change.retires):
+        directory = environment.absolute(relative) if relative else environment.path
+        if os.path.isdir(directory) and not os.path.islink(directory):
+            disk.probe(directory)

@@ -171,13 +171,26 @@ def test_requirements_are_those_of_the_environments_interpreter(
         assert detail.startswith(start)
 
 
+def test_an_extra_of_a_distribution_whose_metadata_is_damaged(environment: Environment) -> None:
+    third = site(environment) / "third-1.5.dist-info" / "METADATA"
+    third.write_text("Name: third\nVersion: 1.5\nRequires-Dist: fourth[more]\n", encoding="utf-8")
+    fourth = site(environment) / "fourth-2.0.dist-info" / "METADATA"
+    fourth.write_text("Name: fourth\nVersion: 2.0\nRequires-Dist: no requirement !\n", encoding="utf-8")
+    found = {subject: detail for kind, subject, detail in problems(environment) if kind in {"dependency", "metadata"}}
+    assert found["fourth 2.0"].startswith("its METADATA has a requirement that is none: ")
+    assert "fourth 2.0 has a requirement that cannot be read: " in found["third 1.5"]
+
+
 def test_interrupted_commits(environment: Environment) -> None:
     state = Path(environment.path, ".interlock")
     (state / "journal.json").write_text("{}", encoding="utf-8")
     (state / "journal.damaged.json").write_text("{}", encoding="utf-8")
     assert [(kind, subject) for kind, subject, _ in problems(environment)] == [("journal", environment.path)] * 2
     assert "finishes it" in problems(environment)[0][2]
+    assert problems(environment)[1][2].startswith("a commit was interrupted")
     assert (state / "journal.json").exists()
+    (state / "journal.damaged.json").write_text('{"distribution": "core"}', encoding="utf-8")
+    assert problems(environment)[1][2].startswith("the commit of core was interrupted and could not be finished")
 
 
 def test_stamps_that_tell_of_something_else(environment: Environment, tmp_path: Path) -> None:

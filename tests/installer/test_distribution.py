@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 from pathlib import Path
 
@@ -51,9 +52,9 @@ def test_records_of_pip_and_of_windows_are_read() -> None:
     assert parse_record("only-a-path\n") == [RecordEntry("only-a-path")]
 
 
-@pytest.mark.parametrize("text", [",sha256=x,1\n", "a,b,1,more\n", "a,sha256=x,many\n"])
+@pytest.mark.parametrize("text", [",sha256=x,1\n", "a,b,1,more\n", "a,sha256=x,many\n", "a\0b,,\n", "a" * 140_000])
 def test_a_broken_record_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"line 1|invalid literal"):
+    with pytest.raises(ValueError, match=r"line 1|invalid literal|no table"):
         parse_record(text)
 
 
@@ -85,6 +86,15 @@ def test_a_scan_reads_directory_names_alone(tmp_path: Path) -> None:
         "post": ["1.0-1"],
     }
     assert found["my-core-package"][0].directory == str(tmp_path / "my.Core_package-1.0.dist-info")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="symbolic links need a privilege there")
+def test_one_directory_under_two_names_is_scanned_once(tmp_path: Path) -> None:
+    (tmp_path / "lib" / "core-1.0.dist-info").mkdir(parents=True)
+    (tmp_path / "lib64").symlink_to("lib")
+    assert [one.directory for one in scan([str(tmp_path / "lib"), str(tmp_path / "lib64")])["core"]] == [
+        str(tmp_path / "lib" / "core-1.0.dist-info")
+    ]
 
 
 def test_the_name_is_spelled_as_in_metadata(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ FORBIDDEN = {
 OWN = {
     "interlock", "interlock.access", "interlock.changes", "interlock.cli", "interlock.commands", "interlock.commands.install", "interlock.commands.receipts",
     "interlock.distribution", "interlock.durable", "interlock.environment", "interlock.errors", "interlock.interpreter",
-    "interlock.journal", "interlock.locks", "interlock.platforms", "interlock.prepared", "interlock.satisfy", "interlock.stamp",
+    "interlock.journal", "interlock.locks", "interlock.platforms", "interlock.prepared", "interlock.satisfy", "interlock.staging", "interlock.stamp",
     "interlock.timings", "interlock.transaction",
 }  # fmt: skip
 BUDGET = 75  # modules beyond those of an interpreter that has only started

@@ -10,10 +10,12 @@ import os
 import secrets
 from typing import TYPE_CHECKING
 
+from interlock.cache import cache_directory
 from interlock.commands.install import add_check_arguments, commit_prepared, describe, installed_record
 from interlock.commands.prepare import add_build_arguments, prepare_from
 from interlock.commands.receipts import Run, add_receipt_arguments
-from interlock.environment import open_environment, state_directory
+from interlock.environment import open_environment
+from interlock.staging import collect
 
 if TYPE_CHECKING:
     import argparse
@@ -31,10 +33,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prepare beside the environment's own state, commit, leave the receipt of the install."""
+    """Prepare in the cache, commit, leave the receipt of the install.
+
+    Not in the environment: a backend takes its time, and an environment that goes away meanwhile must not come back as a
+    directory with nothing in it but this.
+    """
     edge = Run.start(arguments)
-    environment = open_environment(arguments.venv)
-    output = os.path.join(state_directory(environment.path), "prepared", f"{os.getpid()}-{secrets.token_hex(8)}")
+    open_environment(arguments.venv)
+    prepared = os.path.join(cache_directory(), "prepared")
+    collect(prepared, disk=edge.disk, by_process=False)
+    output = os.path.join(prepared, f"{os.getpid()}-{secrets.token_hex(8)}")
     try:
         result = prepare_from(arguments, output, edge)
         if edge.started_ns:
