@@ -11,6 +11,26 @@ from interlock.environment import Environment
 from interlock.prepared import File, Prepared, Requirement, load_prepared, manifest_text, seal
 
 
+def listing(environment: Environment) -> dict[str, bytes]:
+    """Return all files of an environment but interlock's own state and the locks."""
+    root = Path(environment.path)
+    files = (path for path in root.rglob("*") if path.is_file() and not path.is_symlink())
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in files
+        if ".interlock" not in path.relative_to(root).parts and path.name != ".lock"
+    }
+
+
+def visible(environment: Environment) -> list[str]:
+    """Return the versions of core that a reader finds; each must be there whole."""
+    versions = []
+    for directory in Path(environment.site_packages[0]).glob("core-*.dist-info"):
+        assert {path.name for path in directory.iterdir()} == {"METADATA", "INSTALLER", "RECORD"}
+        versions.append(directory.name.removeprefix("core-").removesuffix(".dist-info"))
+    return sorted(versions)
+
+
 def make_prepared(
     directory: Path,
     environment: Environment,
