@@ -6,7 +6,7 @@ import base64
 import hashlib
 from pathlib import Path
 
-from interlock.distribution import RecordEntry, format_record
+from interlock.distribution import RecordEntry, format_record, parse_record
 from interlock.environment import Environment
 from interlock.prepared import File, Prepared, Requirement, load_prepared, manifest_text, seal
 
@@ -27,6 +27,8 @@ def visible(environment: Environment) -> list[str]:
     versions = []
     for directory in Path(environment.site_packages[0]).glob("core-*.dist-info"):
         assert {path.name for path in directory.iterdir()} == {"METADATA", "INSTALLER", "RECORD"}
+        for entry in parse_record((directory / "RECORD").read_text(encoding="utf-8")):
+            assert (directory.parent / entry.path).exists(), f"{directory.name} is there, {entry.path} is not"
         versions.append(directory.name.removeprefix("core-").removesuffix(".dist-info"))
     return sorted(versions)
 

@@ -84,11 +84,11 @@ def test_half_of_a_tree_is_not_staged_into_an_environment_that_came_later(
     replaced = []
 
     class Replacing(Disk):
-        def copy(self, source: str, destination: str, *, executable: bool = False) -> None:
-            super().copy(source, destination, executable=executable)
-            if not replaced:
+        def make_directory(self, path: str, mode: int = 0o775, *, below: str = "") -> None:
+            if os.path.basename(path) == "pkg" and not replaced:
                 replaced.append(os.rename(environment.path, tmp_path / "old"))
                 venv.create(environment.path, symlinks=os.name != "nt")
+            super().make_directory(path, mode, below=below)
 
     assert commit(prepared, environment.path, disk=Replacing("fast")).changed
     assert (Path(environment.site_packages[0]) / "a.py").exists()
