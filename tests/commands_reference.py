@@ -18,8 +18,8 @@ FILE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "commands.md
 HEAD = """\
 # Commands
 
-`interlock COMMAND --help` prints the same. Exit codes: [exit-codes.md](exit-codes.md). Where `--stamp FILE` is given a command prints nothing on
-success, because Ninja shows what an edge prints.
+`interlock COMMAND --help` prints the same. Exit codes: [exit-codes.md](exit-codes.md). Where `--stamp FILE` is given a
+command prints nothing on success, because Ninja shows what an edge prints.
 
 | variable | meaning |
 |---|---|
@@ -32,10 +32,7 @@ success, because Ninja shows what an edge prints.
 
 def text() -> str:
     """Return what the file should say."""
-    parts = [HEAD]
-    for name in COMMANDS:
-        parts.append(f"\n## interlock {name}\n\n```text\n{help_of(name)}```\n")
-    return "".join(parts)
+    return HEAD + "".join(f"\n## interlock {name}\n\n```text\n{help_of(name)}```\n" for name in COMMANDS)
 
 
 def help_of(name: str) -> str:

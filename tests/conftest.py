@@ -73,5 +73,7 @@ def ninja(request: pytest.FixtureRequest) -> str:
     if sys.platform != "linux":
         pytest.skip("Debian's Ninja is on Linux")
     if not Path("/usr/bin/ninja").exists():
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("/usr/bin/ninja is missing; .ci/run installs it on Debian")
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(
+            "/usr/bin/ninja is missing; .ci/run installs it on Debian"
+        )
     return "/usr/bin/ninja"

@@ -21,7 +21,7 @@ SCRIPTS = ENVIRONMENT / ("Scripts" if os.name == "nt" else "bin")
 def main(arguments: list[str]) -> int:
     make_environment()
     # pytest is last, so that its closing line is the last one on the screen.
-    checks = [["ruff", "check"], ["mypy"], ["pytest", "-n", "2", *arguments]]
+    checks = [["ruff", "check"], ["ruff", "format", "--check", "--quiet"], ["mypy"], ["pytest", "-n", "2", *arguments]]
     failed = [check[0] for check in checks if run(*check) != 0]
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)

@@ -23,7 +23,9 @@ def record_problems(site_packages: str) -> list[str]:
             continue
         record = os.path.join(site_packages, entry, "RECORD")
         needed = ("METADATA", "RECORD", "INSTALLER")
-        problems += [f"{entry}: no {name}" for name in needed if not os.path.isfile(os.path.join(site_packages, entry, name))]
+        problems += [
+            f"{entry}: no {name}" for name in needed if not os.path.isfile(os.path.join(site_packages, entry, name))
+        ]
         if not os.path.isfile(record):
             continue
         with open(record, encoding="utf-8", newline="") as reader:

@@ -23,7 +23,9 @@ def acquire_shared(path: str, limit: float | None) -> int | None:
     Raises:
         OSError: the file cannot be opened or locked at all.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOINHERIT", 0) | getattr(os, "O_BINARY", 0), 0o660)
+    descriptor = os.open(
+        path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOINHERIT", 0) | getattr(os, "O_BINARY", 0), 0o660
+    )
     deadline = None if limit is None else time.monotonic() + limit
     try:
         while not _try_shared(descriptor):

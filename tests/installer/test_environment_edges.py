@@ -126,7 +126,7 @@ def test_the_receipt(venv: Build, tmp_path: Path) -> None:
         "edge": "venv",
         "environment": noted["identity"],
         "python": noted["interpreter"]["markers"]["python_full_version"],
-        "executable": noted["interpreter"]["executable"],
+        "executable": os.path.realpath(noted["interpreter"]["executable"]),
     }
 
 

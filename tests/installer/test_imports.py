@@ -24,9 +24,11 @@ FORBIDDEN = {
     "interlock.requirements", "interlock.wheel", "interlock_gn", "interlock_ninja",
 }  # fmt: skip
 OWN = {
-    "interlock", "interlock.access", "interlock.changes", "interlock.cli", "interlock.commands", "interlock.commands.install", "interlock.commands.receipts",
+    "interlock", "interlock.access", "interlock.changes", "interlock.cli", "interlock.commands",
+    "interlock.commands.install", "interlock.commands.receipts",
     "interlock.distribution", "interlock.durable", "interlock.environment", "interlock.errors", "interlock.interpreter",
-    "interlock.journal", "interlock.locks", "interlock.platforms", "interlock.prepared", "interlock.satisfy", "interlock.staging", "interlock.stamp",
+    "interlock.journal", "interlock.locks", "interlock.platforms", "interlock.prepared", "interlock.satisfy",
+    "interlock.staging", "interlock.stamp",
     "interlock.timings", "interlock.transaction",
 }  # fmt: skip
 BUDGET = 75  # modules beyond those of an interpreter that has only started

@@ -117,8 +117,10 @@ def test_a_chosen_extra_makes_hub_and_spoke_a_cycle_that_is_said_once() -> None:
     assert [node.deferred for node in found.nodes] == [("spoke",), ("hub",)]
     assert found.nodes[0].extras == ("all",)
     assert found.warnings == (
-        ("2 projects require each other (hub -> spoke -> hub): "
-        "they are installed one after the other and verified after the last"),
+        (
+            "2 projects require each other (hub -> spoke -> hub): "
+            "they are installed one after the other and verified after the last"
+        ),
     )
 
 
