@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from interlock import journal
@@ -179,30 +179,31 @@ def _require(
         raise _dependency_missing(f"{prepared.name} {prepared.version}", problems, environment)
 
 
-def _verify(names: Collection[str], environment: Environment, any_version: set[str]) -> None:
+def _verify(members: Collection[str], environment: Environment, any_version: set[str]) -> None:
+    """Check the requirements of a cycle's members, each a name or `name[extra,...]`, now that all of them are installed."""
     installed = scan(environment.site_packages)
-    for name in sorted({normalize(name) for name in names}):
-        own = installed.get(name)
-        problems = (
-            unsatisfied(
-                requirements_of(own[0], environment.interpreter),
-                installed,
-                environment.interpreter,
-                any_version=any_version,
-            )
-            if own
-            else unsatisfied([Requirement.named(name)], installed, environment.interpreter)
-        )
+    for member in sorted(set(members)):
+        name, _, listed = member.rstrip("]").partition("[")
+        extras = tuple(extra for extra in listed.split(",") if extra)
+        wanted = [replace(Requirement.named(normalize(name)), extras=extras)]
+        wanted += [
+            one for own in installed.get(normalize(name), ()) for one in requirements_of(own, environment.interpreter)
+        ]
+        problems = unsatisfied(wanted, installed, environment.interpreter, any_version=any_version)
         if problems:
-            raise _dependency_missing(f"{name} (in a dependency cycle)", problems, environment)
+            raise _dependency_missing(
+                f"{member} (in a dependency cycle)", problems, environment, "its members are installed"
+            )
 
 
-def _dependency_missing(who: str, problems: Sequence[str], environment: Environment) -> DependencyMissing:
+def _dependency_missing(
+    who: str, problems: Sequence[str], environment: Environment, state: str = "nothing was changed"
+) -> DependencyMissing:
     listing = "".join(f"\n  {who} needs {problem}" for problem in problems)
     return DependencyMissing(
         f"requirements of {who} are not met in {environment.path}:{listing}",
         advice="A project of the workspace is installed by its <project>__editable_install edge, anything else by "
-        "<environment>__requirements: let this edge depend on it. No index was asked; nothing was changed.",
+        f"<environment>__requirements: let this edge depend on it. No index was asked; {state}.",
     )
 
 

@@ -105,6 +105,7 @@ class _Layout:
         # Environments and editable installs hold absolute paths: in a workspace that was moved, these commands differ.
         self._root = os.path.realpath(configuration.root)
         self._path = self._absolute(graph.environment.path)
+        self._nodes = {node.project.normalized: node for node in graph.nodes}
         self._cycle_of = {name: cycle for cycle in graph.cycles for name in cycle}
 
     def edges(self) -> Iterator[Edge]:
@@ -119,8 +120,7 @@ class _Layout:
     def aliases(self) -> Iterator[Alias]:
         for cycle in self._graph.cycles:
             for name in cycle:
-                node = next(node for node in self._graph.nodes if node.project.normalized == name)
-                yield Alias(self._target(node.project, "editable_install"), self.complete(name))
+                yield Alias(self._target(self._nodes[name].project, "editable_install"), self.complete(name))
         installs = [self._stamp(node.project.normalized, "install") for node in self._graph.nodes]
         yield Alias(f"{self._environment.name}__all", (*installs, f"{self._base}/requirements.stamp"))
 
@@ -199,14 +199,17 @@ class _Layout:
         project = node.project
         arguments = [self._prepared(project), "--venv", self._path]
         arguments += [word for name in node.deferred for word in ("--defer", name)]
-        arguments += [word for name in node.any_version for word in ("--any-version", name)]
+        any_version = set(node.any_version)
         before = [stamp for name in node.dependencies for stamp in self.complete(name)]
         cycle = self._cycle_of.get(project.normalized, ())
         if cycle:
             position = cycle.index(project.normalized)
             before += [self._stamp(cycle[position - 1], "install")] if position else []
             if position == len(cycle) - 1:
-                arguments += [word for name in cycle for word in ("--verify", name)]
+                members = [self._nodes[name] for name in cycle]
+                arguments += [word for one in members for word in ("--verify", _with_extras(one))]
+                any_version |= {name for one in members for name in one.any_version}
+        arguments += [word for name in sorted(any_version) for word in ("--any-version", name)]
         return Edge(
             "install",
             "" if cycle else self._target(project, "editable_install"),
@@ -242,6 +245,11 @@ class _Layout:
             return os.path.relpath(absolute, self._out).replace(os.sep, "/")
         except ValueError:  # another drive, on Windows
             return absolute.replace(os.sep, "/")
+
+
+def _with_extras(node: Node) -> str:
+    extras = f"[{','.join(node.extras)}]" if node.extras else ""
+    return node.project.normalized + extras
 
 
 def _settings(environment: EnvironmentConfig, name: str) -> Mapping[str, Sequence[str]]:

@@ -138,6 +138,19 @@ def test_members_of_a_cycle_wait_for_each_other(tmp_path: Path, environment: Env
     assert commit(newer, environment.path, disk=DISK, verify=["a", "b"]).changed
 
 
+def test_an_extra_that_closes_a_cycle_is_verified_too(tmp_path: Path, environment: Environment) -> None:
+    a = make_prepared(tmp_path / "a", environment, "a")
+    commit(a, environment.path, disk=DISK)
+    metadata = Path(environment.absolute(next(file.path for file in a.files if file.path.endswith("/METADATA"))))
+    text = metadata.read_text(encoding="utf-8") + "Provides-Extra: x\nRequires-Dist: b>=2; extra == 'x'\n"
+    metadata.write_text(text, encoding="utf-8")
+    b = make_prepared(tmp_path / "b", environment, "b", requires=("a",))
+    commit(b, environment.path, disk=DISK, verify=["a", "b"])
+    with pytest.raises(DependencyMissing, match=r"a\[x\] .in a dependency cycle. needs b>=2, but b 1.0 is installed"):
+        commit(b, environment.path, disk=DISK, verify=["a[x]", "b"])
+    commit(b, environment.path, disk=DISK, verify=["a[x]", "b"], any_version=["b"])
+
+
 def test_a_path_of_another_distribution_is_refused(tmp_path: Path, environment: Environment) -> None:
     commit(make_prepared(tmp_path / "a", environment, "a", files={"shared.py": "1\n"}), environment.path, disk=DISK)
     before = listing(environment)

@@ -157,6 +157,17 @@ def test_members_of_a_cycle_follow_each_other_and_the_last_verifies() -> None:
     assert alias["a__editable_install"] == (first.stamp, last.stamp)
 
 
+def test_the_last_of_a_cycle_knows_the_extras_and_the_lenience_of_all() -> None:
+    nodes = (
+        node(project("a"), deferred=("b",), extras=("x", "y"), any_version=("b",)),
+        node(project("b"), deferred=("a",)),
+    )
+    made = plan(graph(environment("venv"), *nodes, cycles=(("a", "b"),)))
+    assert edge(made, "projects/b/install.stamp").arguments[3:] == (
+        *("--defer", "a", "--verify", "a[x,y]", "--verify", "b", "--any-version", "b"),
+    )
+
+
 def test_a_project_in_two_environments_has_a_name_for_each_and_one_for_both() -> None:
     core = project("core")
     made = plan(graph(environment("dev"), node(core)), graph(environment("test"), node(core)))

@@ -35,7 +35,7 @@ def add_check_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments that say which requirements are checked when."""
     for name, text in (
         ("--defer", "a requirement in the same dependency cycle, checked later"),
-        ("--verify", "a member of the cycle that is complete now: check its requirements"),
+        ("--verify", "a member of the cycle that is complete now, as NAME or NAME[EXTRA,...]: check its requirements"),
         ("--any-version", "a requirement whose version is not checked"),
     ):
         parser.add_argument(name, action="append", default=[], metavar="NAME", help=text)
