@@ -123,7 +123,7 @@ def test_a_death_at_any_operation_leaves_old_or_new_after_recovery(tmp_path: Pat
         state = listing(environment)
         assert state in (before, after), f"died at operation {survive}"
         seen.add(state == after)
-        assert commit(new, environment.path, disk=DISK)
+        commit(new, environment.path, disk=DISK)
         assert listing(environment) == after
     assert seen == {True, False}
     assert read == {("1.0",), ("1.0", "2.0"), ("2.0",)}

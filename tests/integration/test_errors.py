@@ -105,7 +105,7 @@ def test_a_wheel_that_is_not_what_its_record_says_is_refused(tmp_path: Path, env
 def test_a_path_that_leads_outside_is_refused(tmp_path: Path, environment: Path) -> None:
     evil = in_tree(tmp_path, "evil", REWRITE.replace("CHANGE", "members['../../../../evil.py'] = b'x'"))
     assert "../../../../evil.py" in refused(environment, 52, "editable", evil, "--venv", environment)
-    assert not list(tmp_path.glob("**/evil.py")) or list(tmp_path.glob("**/evil.py")) == [evil / "evil.py"]
+    assert list(tmp_path.glob("**/evil.py")) == [evil / "evil.py"]  # the project's own module
 
 
 def test_a_dependency_that_is_missing_names_the_edge_that_installs_it(tmp_path: Path, environment: Path) -> None:
@@ -172,32 +172,63 @@ def test_an_environment_that_may_not_be_written_is_refused(tmp_path: Path, envir
         site.chmod(0o755)
 
 
-@posix_only
-@pytest.mark.parametrize("options", ["ro", "size=64k"])
-def test_a_disk_that_is_full_or_read_only_is_refused(options: str, tmp_path: Path, environment: Path) -> None:
-    """On a file system of its own, in a mount namespace of its own: full, and read-only."""
-    probe = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"]), "sh", "-c"]
-    mount = tmp_path / "mount"
-    mount.mkdir()
-    if (
-        sys.platform != "linux"
-        or subprocess.run([*probe, f"mount -t tmpfs none {mount}"], capture_output=True).returncode
-    ):
+@pytest.fixture
+def mounted(tmp_path: Path) -> list[str]:
+    """Return the start of a command that runs a shell script with a small file system of its own on `tmp_path/mount`."""
+    if sys.platform != "linux":
+        pytest.skip("mount namespaces are Linux's")
+    (tmp_path / "mount").mkdir()
+    start = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"]), "sh", "-ec"]
+    if subprocess.run([*start, f"mount -t tmpfs none {tmp_path / 'mount'}"], capture_output=True).returncode:
         pytest.skip("no mount namespaces here")
-    command = f"{sys.executable} -P -m interlock"
+    return start
+
+
+SCRIPT = """
+interlock() {{ {python} -P -m interlock "$@"; }}
+mount -t tmpfs -o size=4m none {mount}
+interlock venv {mount}/env
+interlock editable {there} --venv {mount}/env
+list() {{ (cd {mount}/env; find . -path ./.interlock -prune -o -type f -print | sort | xargs -d '\\n' sha256sum); }}
+list > {before}
+{break_it}
+code=0; interlock editable {core} --venv {mount}/env || code=$?
+list > {after}
+{mend_it}
+interlock editable {core} --venv {mount}/env
+interlock check --venv {mount}/env
+exit $code
+"""
+
+
+@pytest.mark.parametrize(
+    ("break_it", "mend_it", "said"),
+    [
+        ("dd if=/dev/zero of={mount}/fill bs=1k 2>/dev/null || true", "rm {mount}/fill", "No space left on device"),
+        ("mount -o remount,ro {mount}", "mount -o remount,rw {mount}", "Read-only file system"),
+    ],
+)
+def test_a_disk_that_refuses_leaves_the_environment_as_it_was(
+    break_it: str, mend_it: str, said: str, tmp_path: Path, environment: Path, mounted: list[str]
+) -> None:
+    """Full, and read-only; afterwards the same command succeeds."""
     core = project(tmp_path, "core")
-    succeed("editable", core, "--venv", environment)  # its build environment is there now
-    script = (
-        f"mount -t tmpfs -o {'size=64k' if 'size' in options else 'size=4m'} none {mount} && "
-        f"mkdir {mount}/env && cp -a {environment}/. {mount}/env/ 2>/dev/null; "
-        + (f"{command} venv {mount}/env && mount -o remount,ro {mount} && " if options == "ro" else "")
-        + (f"{command} editable {core} --venv {mount}/env; " if options == "ro" else f"{command} venv {mount}/new; ")
-        + f"code=$?; ls -A {mount} {mount}/env/.interlock >&2; exit $code"
+    succeed("editable", core, "--venv", environment)  # the build environment is there now
+    names = {"mount": tmp_path / "mount", "before": tmp_path / "before", "after": tmp_path / "after"}
+    script = SCRIPT.format(
+        **names,
+        python=sys.executable,
+        there=tmp_path / "there",
+        core=core,
+        break_it=break_it.format(**names),
+        mend_it=mend_it.format(**names),
     )
-    result = subprocess.run([*probe, script], capture_output=True, text=True)
-    assert result.returncode in (31, 74), result.stdout + result.stderr
-    assert "interlock: error: cannot " in result.stderr
+    result = subprocess.run([*mounted, script], capture_output=True, text=True)
+    assert result.returncode == 74, result.stdout + result.stderr
+    assert said in result.stderr
     assert "Traceback" not in result.stderr
+    assert names["before"].read_text(encoding="utf-8").count("dist-info") > 3
+    assert names["before"].read_text(encoding="utf-8") == names["after"].read_text(encoding="utf-8")
 
 
 def test_the_environment_still_works(environment: Path) -> None:
