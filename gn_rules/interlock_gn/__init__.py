@@ -1,7 +1,6 @@
-"""The GN side of interlock.
+"""The GN side of interlock: templates (`*.gni`) for BUILD.gn files, and the command `interlock gn` around them.
 
-There is nothing to import yet: the templates (`*.gni`) and the writer of BUILD.gn come in a later version. The package
-holds their place in the distribution and in the direction of imports: interlock_gn -> interlock_ninja -> interlock.
+It stands on the other two: interlock_gn -> interlock_ninja -> interlock.
 """
 
 from __future__ import annotations
