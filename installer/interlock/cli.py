@@ -43,6 +43,7 @@ COMMANDS = {
     "list": ("interlock.commands.list", "list what is installed in an environment"),
     "check": ("interlock.commands.check", "verify an environment: files, dependencies, stamps"),
     "run": ("interlock.commands.run", "run a command in an environment"),
+    "gn": ("interlock_gn.commands.gn", "GN: templates, and BUILD.gn files made from the workspace"),
     "cache": ("interlock.commands.cache", "look after the cached build environments"),
 }
 HELP_WIDTH = 100
