@@ -5,14 +5,20 @@ GN runs actions as `<script_executable> <script>`; interlock may be installed el
 without it, the Python that runs this script has interlock, or there is one on PATH. `--arguments FILE` stands for
 the lines of FILE: what GN wrote for a whole environment.
 
-Runs with any Python 3, and with nothing but its standard library.
+Runs with any Python since 3.7, and with nothing but its standard library.
 """
+
+from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 
-def main(words):
+def main(words: list[str]) -> int:
     program = ""
     if words[:1] == ["--program"]:
         program, words = words[1], words[2:]
@@ -32,8 +38,8 @@ def main(words):
     return become([found, *arguments])
 
 
-def expanded(words):
-    words = iter(words)
+def expanded(given: Iterable[str]) -> Iterator[str]:
+    words = iter(given)
     for word in words:
         if word == "--":
             yield word
@@ -45,24 +51,24 @@ def expanded(words):
             yield word
 
 
-def find(program):
+def find(program: str) -> str | None:
     import shutil
 
     return shutil.which(program)
 
 
-def fail(program):
+def fail(program: str) -> int:
     sys.stderr.write(
-        "interlock: error: %r is neither a program nor on PATH, and %s does not have interlock\n"
-        "  Install it there (`%s -m pip install interlock`), or set interlock_program in args.gn, or in default_args of .gn,\n"
-        '  to its path: interlock_program = "//.interlock/bin/interlock"\n' % (program, sys.executable, sys.executable)
+        f"interlock: error: {program!r} is neither a program nor on PATH, and {sys.executable} does not have interlock\n"
+        f"  Install it there (`{sys.executable} -m pip install interlock`), or set interlock_program in args.gn, or in\n"
+        '  default_args of .gn, to its path: interlock_program = "//.interlock/bin/interlock"\n'
     )
     return 127
 
 
-def become(command):
+def become(command: list[str]) -> int:
     if os.name != "nt":
-        os.execv(command[0], command)
+        os.execv(command[0], command)  # noqa: S606 - to become interlock is what this is for
     import subprocess
 
     # There, exec would end this process before its successor is done.

@@ -218,6 +218,8 @@ def _closed(found: Discovery, directory: str, listing: Listing) -> str:
     """Return why nothing below a directory belongs to the workspace, "" where it does."""
     if "pyvenv.cfg" in listing.files or "conda-meta" in listing.folders:
         return "an environment"
+    if {"args.gn", "build.ninja"} <= listing.files:
+        return "an out directory of GN"
     if "interlock.toml" in listing.files:
         return "a workspace of its own: it has an interlock.toml"
     if ".git" in listing.files:

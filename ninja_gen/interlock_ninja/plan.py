@@ -31,6 +31,8 @@ class Edge:
 
     `target` is the name that people ask for ("" where nobody does); `inputs` make the edge run again when they change,
     `order_only` must merely be there before it runs. `arguments` exclude --stamp and --depfile, which every edge has.
+    `environment` is the name of the edge's environment, of the first one for a build environment; `project` the normalized
+    name of its project, "" where it has none.
     """
 
     kind: Kind
@@ -40,6 +42,8 @@ class Edge:
     stamp: str
     inputs: tuple[str, ...]
     order_only: tuple[str, ...] = ()
+    environment: str = ""
+    project: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,8 @@ def make_plan(configuration: Configuration, graphs: Sequence[EnvironmentGraph]) 
     for graph in graphs:
         layout = _Layout(configuration, graph, occurrences)
         for edge in layout.edges():
-            edges.setdefault(edge.stamp, replace(edge, arguments=(*edge.arguments, *durability)))
+            arguments = (*edge.arguments, *durability)
+            edges.setdefault(edge.stamp, replace(edge, arguments=arguments, environment=graph.environment.name))
         aliases += layout.aliases()
         for node in graph.nodes:
             if occurrences[node.project.normalized] > 1:
@@ -193,6 +198,7 @@ class _Layout:
             (build_environment.stamp, *(self._relative(path) for path in project.build_files)),
             # The environment's layout is read, nothing that is installed in it.
             (f"{self._base}/venv.stamp",),
+            project=project.normalized,
         )
 
     def _install(self, node: Node) -> Edge:
@@ -219,6 +225,7 @@ class _Layout:
             tuple(
                 dict.fromkeys((self._stamp(project.normalized, "prepare"), f"{self._base}/requirements.stamp", *before))
             ),
+            project=project.normalized,
         )
 
     def _engine(self) -> tuple[str, ...]:

@@ -1,1 +1,1 @@
-"""The sub-commands of `interlock gn`: each parses its arguments and prints; the work is done by the modules beside this package."""
+"""The sub-commands of `interlock gn`: each parses its arguments and prints; the modules beside do the work."""

@@ -1,0 +1,107 @@
+"""Calls of the GN templates as the text of BUILD.gn files, in the format that `gn format` leaves as it is."""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import jinja2
+
+from interlock.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from interlock_gn.calls import Calls, Place, ProjectCall
+
+__all__ = ["MARKER", "Regeneration", "build_file_texts", "call_text", "has_call", "is_generated", "labels_in"]
+
+# The first line of a file that may be written again, and removed.
+MARKER = "Written by `interlock gn gen`; do not edit: it is written again when the workspace changes."
+
+
+@dataclass(frozen=True, slots=True)
+class Regeneration:
+    """How the files are written again: the workspace's root as GN names it, and the other arguments of `interlock gn gen`."""
+
+    root: str
+    words: tuple[str, ...]
+    target: str = "workspace"
+
+
+def build_file_texts(calls: Calls, place: Place, templates: str, again: Regeneration) -> dict[str, str]:
+    """Return the text of each BUILD.gn by its directory ("//libs/text").
+
+    `templates` is the directory of interlock.gni.
+
+    Raises:
+        ConfigurationError: a line break in a value, which GN has no way to write.
+    """
+    by_directory: dict[str, list[ProjectCall]] = {place.venv_dir: []}
+    for call in calls.projects:
+        by_directory.setdefault(call.directory, []).append(call)
+    texts = {}
+    for directory, projects in by_directory.items():
+        main = directory == place.venv_dir
+        texts[directory] = _render(
+            "BUILD.gn.jinja",
+            marker=MARKER,
+            templates=f"{templates}/interlock.gni",
+            workspace=again if main else None,
+            environments=calls.environments if main else (),
+            build_environments=calls.build_environments if main else (),
+            groups=calls.groups if main else (),
+            projects=projects,
+        )
+    return texts
+
+
+def call_text(calls: Sequence[ProjectCall], templates: str) -> str:
+    """Return what a BUILD.gn that was written by hand needs for some projects."""
+    return _render("adopted.jinja", templates=f"{templates}/interlock.gni", projects=calls)
+
+
+def is_generated(text: str) -> bool:
+    """Tell whether a BUILD.gn was written by this module."""
+    return text.startswith(f"# {MARKER}")
+
+
+def has_call(text: str, target: str) -> bool:
+    """Tell whether the text of a BUILD.gn calls interlock_project with a name."""
+    return re.search(rf'\binterlock_project\(\s*"{re.escape(target)}"\s*\)', text) is not None
+
+
+def labels_in(text: str) -> set[str]:
+    """Return the directories that the labels in a generated BUILD.gn name."""
+    return {match.partition(":")[0] for match in re.findall(r'^ *"(//[^"]*)",?$', text, re.MULTILINE)}
+
+
+def _render(template: str, **values: object) -> str:
+    return _templates().get_template(template).render(values)
+
+
+@functools.cache
+def _templates() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("interlock_gn"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,  # noqa: S701 - the output is GN, quoted by the filter below
+    )
+    environment.filters["gn"] = _quoted
+    return environment
+
+
+def _quoted(value: str) -> str:
+    """Return a string literal of GN (`gn help grammar`): a backslash is special before a quote, a dollar and itself."""
+    if "\n" in value or "\r" in value:
+        raise ConfigurationError(
+            f"a path or setting contains a line break, which GN cannot express: {value!r}",
+            advice="Rename it, or leave its project out with `exclude`.",
+        )
+    escaped = re.sub(r'\\(?=["$\\]|$)', r"\\\\", value)
+    return '"' + escaped.replace('"', '\\"').replace("$", "\\$") + '"'
