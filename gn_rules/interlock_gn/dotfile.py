@@ -29,14 +29,13 @@ _ESCAPED = re.compile(r'\\([\\"$])')
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What to add to the .gn: `text` is GN, one line or three; `inside` is the scope that it belongs into, "" for none.
+    """What to add at the end of the .gn: `text` is GN, one line or three.
 
     `current` is the value in its place now, as GN writes it, "" where there is none or it cannot be told.
     """
 
     name: str
     text: str
-    inside: str
     current: str
 
 
@@ -111,19 +110,18 @@ def missing_lines(source_root: str, program: str | None) -> tuple[Line, ...]:
 
 
 def _line(name: str, value: str, current: str | None) -> Line:
-    return Line(name, f"{name} = {gn_string(value)}", "", "" if current is None else gn_string(current))
+    return Line(name, f"{name} = {gn_string(value)}", "" if current is None else gn_string(current))
 
 
 def _default_args(value: str, current: str | None, *, there: bool) -> Line:
-    text = f"{_PROGRAM} = {gn_string(value)}"
     if there:
-        # GN refuses a second default_args.
-        return Line(_PROGRAM, text, _DEFAULT_ARGS, "" if current is None else gn_string(current))
-    return Line(_DEFAULT_ARGS, f"{_DEFAULT_ARGS} = {{\n  {text}\n}}", "", "")
+        # GN refuses a second default_args; this adds to the first, or replaces what that says.
+        return _line(f"{_DEFAULT_ARGS}.{_PROGRAM}", value, current)
+    return Line(_DEFAULT_ARGS, f"{_DEFAULT_ARGS} = {{\n  {_PROGRAM} = {gn_string(value)}\n}}", "")
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in re.findall(r"\d+", version))
+    return tuple(int(number) for number in re.findall(r"\d+", re.sub(r"(\.0+)+$", "", version)))
 
 
 def _program_name(source_root: str, program: str) -> str:

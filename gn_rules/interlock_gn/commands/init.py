@@ -73,15 +73,14 @@ def first_build_file(directory: str) -> str:
 def _as_text(root: str, changes: Changes, lines: Sequence[Line], example: str | None) -> Iterable[str]:
     yield _done(changes)
     if lines:
-        yield f"\nAdd to {os.path.join(root, DOTFILE)}:\n"
+        yield f"\nAdd at the end of {os.path.join(root, DOTFILE)}:\n"
         for line in lines:
-            where = f"  # inside {line.inside}" if line.inside else ""
-            now = f"{'; ' if where else '  # '}instead of {line.current}" if line.current else ""
-            yield _indented(line.text) + where + now
+            yield _indented(line.text) + (f"  # instead of {line.current}" if line.current else "")
     if example:
         yield f"\nThe first file to write is {VENV}/BUILD.gn:\n"
         yield _indented(example)
         yield f'Name it in a target of //BUILD.gn: deps = [ "{VENV}" ]'
+        yield "Or let `interlock gn gen` write it, and one for each project."
 
 
 def _done(changes: Changes) -> str:
@@ -107,9 +106,6 @@ def _as_json(root: str, changes: Changes, lines: Sequence[Line], example: str | 
         "linked": changes.linked,
         "written": list(changes.written),
         "removed": list(changes.removed),
-        "dotfile": [
-            {"name": line.name, "text": line.text, "inside": line.inside or None, "current": line.current or None}
-            for line in lines
-        ],
+        "dotfile": [{"name": line.name, "text": line.text, "current": line.current or None} for line in lines],
         "build_file": {"path": f"{VENV}/BUILD.gn", "text": example} if example else None,
     }
