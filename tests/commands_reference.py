@@ -41,7 +41,7 @@ def help_of(name: str) -> str:
     with contextlib.redirect_stdout(printed), mock.patch.dict(os.environ):
         for variable in ("INTERLOCK_DURABILITY", "COLUMNS"):
             os.environ.pop(variable, None)
-        assert main([name, "--help"]) == 0
+        assert main([*name.split(), "--help"]) == 0
     return printed.getvalue()
 
 

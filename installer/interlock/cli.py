@@ -43,7 +43,10 @@ COMMANDS = {
     "list": ("interlock.commands.list", "list what is installed in an environment"),
     "check": ("interlock.commands.check", "verify an environment: files, dependencies, stamps"),
     "run": ("interlock.commands.run", "run a command in an environment"),
-    "gn": ("interlock_gn.commands.gn", "GN: templates, and BUILD.gn files made from the workspace"),
+    "gn init": ("interlock_gn.commands.init", "put the GN templates into a source tree, and say what to add to its .gn"),
+    "gn update": ("interlock_gn.commands.update", "bring the GN templates of a source tree up to date with interlock"),
+    "gn gen": ("interlock_gn.commands.gen", "write a BUILD.gn for each project of the workspace"),
+    "gn check": ("interlock_gn.commands.check", "find requirements between projects that BUILD.gn files do not declare"),
     "cache": ("interlock.commands.cache", "look after the cached build environments"),
 }
 HELP_WIDTH = 100
@@ -60,11 +63,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[0] in {"-V", "--version"}:
         sys.stdout.write(f"interlock {__version__}\n")
         return 0
-    if words[0] not in COMMANDS:
-        sys.stderr.write(_unknown(words[0]))
-        return USAGE_ERROR
+    name, rest = _command(words)
+    if name not in COMMANDS:
+        return _not_a_command(name, rest)
     try:
-        return _run(words[0], words[1:])
+        return _run(name, rest)
     except InterlockError as error:
         return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
@@ -78,6 +81,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(f"{error.filename or 'the operating system'}: {error.strerror or error}", 74)
     except Exception as error:  # noqa: BLE001  a bug of ours: say where, and what to do about it
         return _fail(_bug(error), 1)
+
+
+def _command(words: list[str]) -> tuple[str, list[str]]:
+    """Split a command line into the name of a command, of one word or two, and its arguments."""
+    two = " ".join(words[:2])
+    return (two, words[2:]) if two in COMMANDS else (words[0], words[1:])
+
+
+def _not_a_command(name: str, rest: list[str]) -> int:
+    """Say which commands there are: all that start with this word, if any do."""
+    if not any(known.startswith(f"{name} ") for known in COMMANDS):
+        sys.stderr.write(_unknown(name))
+        return USAGE_ERROR
+    if not rest or rest[0] in {"-h", "--help"}:
+        sys.stdout.write(_overview(f"{name} "))
+        return 0 if rest else USAGE_ERROR
+    sys.stderr.write(_unknown(f"{name} {rest[0]}"))
+    return USAGE_ERROR
 
 
 def _run(name: str, words: list[str]) -> int:
@@ -116,9 +137,9 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _overview() -> str:
-    lines = ["usage: interlock COMMAND ...", "", "Parallel editable installs for Ninja and GN builds.", ""]
-    lines += [f"  {name:<13} {text}" for name, (_, text) in COMMANDS.items()]
+def _overview(prefix: str = "") -> str:
+    lines = [f"usage: interlock {prefix}COMMAND ...", "", "Parallel editable installs for Ninja and GN builds.", ""]
+    lines += [f"  {name:<13} {text}" for name, (_, text) in COMMANDS.items() if name.startswith(prefix)]
     lines += ["", "interlock COMMAND --help says more; --version prints the version."]
     return "\n".join(lines) + "\n"
 
