@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture(params=["debian", "other"])
+@pytest.fixture(scope="session", params=["debian", "other"])
 def gn(request: pytest.FixtureRequest, require_tool: Callable[..., str]) -> str:
     """Return a real GN: the one on PATH (Debian's of 2022 in CI), and the one that INTERLOCK_TEST_GN names, if it is set."""
     if request.param == "debian":
