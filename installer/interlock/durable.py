@@ -114,15 +114,19 @@ class Disk:
                 _write_all(created.descriptor, chunk)
             created.mtime_ns = os.fstat(reader.fileno()).st_mtime_ns
 
-    def publish(self, path: str, data: bytes, *, mtime_ns: int | None = None) -> None:
+    def publish(self, path: str, data: bytes, *, mtime_ns: int | None = None, mode: int | None = None) -> None:
         """Replace a file in one step: readers and crashes see the old content or the new.
 
-        The temporary name starts with a dot and has another ending, so that `site` and globs pass it over.
+        The temporary name starts with a dot and has another ending, so that `site` and globs pass it over. `mode` are the
+        permissions that it gets whatever the umask says: those that somebody else's file had before, for example.
         """
         directory, name = os.path.split(path)
         temporary = os.path.join(directory, f".{name}.{secrets.token_hex(4)}.tmp")
         try:
             self.write(temporary, data, mtime_ns=mtime_ns)
+            if mode is not None:
+                with _explained(path):
+                    os.chmod(temporary, mode)
             self.replace(temporary, path)
         except BaseException:
             with contextlib.suppress(OSError):

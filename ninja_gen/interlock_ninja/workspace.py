@@ -52,8 +52,9 @@ def read_workspace(
     disk: Disk | None = None,
     progress: Callable[[str], None] | None = None,
     ask: Ask | None = None,
+    configuration: Configuration | None = None,
 ) -> Workspace:
-    """Read the workspace at `root`, or the one found by walking up from `start`.
+    """Read the workspace at `root`, or the one found by walking up from `start`, or that of a `configuration`.
 
     With `strict`, a project whose metadata cannot be read is an error instead of a warning. `progress` hears of the projects
     whose build backend has to be asked; `disk` keeps what it answered in the out directory. `ask` is how to ask it.
@@ -62,7 +63,7 @@ def read_workspace(
         ConfigurationError: of the configuration.
         MetadataError: with `strict`, all projects whose metadata is invalid.
     """
-    configuration = load_configuration(root, start=start)
+    configuration = configuration or load_configuration(root, start=start)
     found = Discovery(configuration.root, configuration.exclude, _avoided(configuration))
     warnings = _discover(configuration, found)
     _complete(configuration, found, disk, progress, ask)

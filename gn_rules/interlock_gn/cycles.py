@@ -1,0 +1,94 @@
+"""Projects that require each other, as GN targets: which dependencies to declare, which to defer, and who verifies them.
+
+GN refuses a cycle of targets. So each member declares those before it, defers what it requires of those after it, and the
+last one, which all others lead up to, verifies the requirements of all that deferred something.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["Member", "Plan", "plan_cycle"]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A target of a cycle: labels that it declares, and those that it requires besides.
+
+    `asked` is its name with the extras that are verified; `defers` says that it defers something already, `verified` that
+    another target verifies it.
+    """
+
+    name: str
+    asked: str
+    declared: frozenset[str]
+    wanted: tuple[str, ...]
+    defers: bool
+    verified: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to add to a target: labels to declare, names to defer, names to verify."""
+
+    declare: tuple[str, ...]
+    defer: tuple[str, ...]
+    verify: tuple[str, ...]
+
+    def variables(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Yield each variable of interlock_project with its additions."""
+        yield "python_deps", self.declare
+        yield "deferred", self.defer
+        yield "verify", self.verify
+
+
+def plan_cycle(members: Mapping[str, Member]) -> dict[str, Plan]:
+    """Return what to add to each member, by label, so that GN has no cycle and all that is required is checked.
+
+    `members` are a strongly connected component of what is declared and wanted together; what is declared alone has no cycle.
+    """
+    order = _order(members)
+    place = {label: position for position, label in enumerate(order)}
+    declare = {label: {each for each in members[label].wanted if place.get(each, -1) < place[label]} for label in order}
+    defer = {label: [each for each in members[label].wanted if place.get(each, -1) > place[label]] for label in order}
+    last = order[-1]
+    deferring = [label for label in order[:-1] if defer[label] or members[label].defers]
+    for label in reversed(deferring):
+        if label not in _reached(last, members, declare):
+            declare[last].add(label)
+    verify = {last: [members[label].asked for label in order if defer[label] and not members[label].verified]}
+    return {
+        label: Plan(
+            tuple(sorted(declare[label])),
+            tuple(sorted(members[each].name for each in defer[label])),
+            tuple(verify.get(label, ())),
+        )
+        for label in order
+    }
+
+
+def _order(members: Mapping[str, Member]) -> list[str]:
+    """Return the members, each after those of them that it declares, sorted where that leaves a choice."""
+    order: list[str] = []
+    waiting = sorted(members)
+    while waiting:
+        following = next(label for label in waiting if not members[label].declared & set(waiting))
+        waiting.remove(following)
+        order.append(following)
+    return order
+
+
+def _reached(start: str, members: Mapping[str, Member], declare: Mapping[str, set[str]]) -> set[str]:
+    found: set[str] = set()
+    waiting = [start]
+    while waiting:
+        label = waiting.pop()
+        for each in (members[label].declared | declare[label]) & members.keys():
+            if each not in found:
+                found.add(each)
+                waiting.append(each)
+    return found
