@@ -101,15 +101,16 @@ def _with_more_values(file: BuildFile, values: Node, added: Sequence[str]) -> by
     if not values["child"]:
         return _in_empty_list(file, values, items)
     last = file.end(values["child"][-1])
-    between = re.sub(rb"#[^\n]*", b"", file.text[last:closing])
-    comma = re.match(rb"[ \t]*,", file.text[last:closing])
-    if b"\n" not in between or (b"," in between and not comma):
+    comma = re.compile(rb"(?:\s|#[^\n]*+)*+,").match(file.text, last, closing)
+    line_end = file.line_end(last)
+    if comma and comma.end() > line_end:
+        return _spliced(file.text, (comma.end(), b" " + b", ".join(items)))
+    if closing < line_end:
         return _spliced(file.text, (last, b"".join(b", " + item for item in items)))
     # Lines of their own after that of the last value, whose comment stays behind it.
     begin = file.begin(values["child"][-1])
     indentation = file.indentation(begin if file.is_first(begin) else closing)
     indentation += b"" if file.is_first(begin) else _STEP
-    line_end = file.line_end(last)
     newline = _newline(file.text)
     lines = b"".join(newline + indentation + item + b"," for item in items)
     return _spliced(file.text, (last, b"" if comma else b","), (line_end, lines))
