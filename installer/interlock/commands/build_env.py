@@ -16,6 +16,7 @@ from interlock.build_environment import ensure, environment_inputs
 from interlock.build_recipe import make_recipe
 from interlock.commands.prepare import add_workspace_argument
 from interlock.commands.receipts import Run, add_receipt_arguments
+from interlock.environment import open_environment
 from interlock.interpreter import find_interpreter
 from interlock.workspace_names import read_workspace_names
 
@@ -31,9 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-r", "--require", action=again, default=[], metavar="REQUIREMENT", help="a build requirement (PEP 508)"
     )
-    parser.add_argument("--constraint", action=again, default=[], metavar="FILE", help="constraints for them")
+    parser.add_argument(
+        "--constraint", "--build-constraint", action=again, default=[], metavar="FILE", help="constraints for them"
+    )
     add_workspace_argument(parser)
-    parser.add_argument("--python", required=True, metavar="SPEC", help="the interpreter: a version or a path")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--python", metavar="SPEC", help="the interpreter: a version or a path")
+    which.add_argument("--venv", metavar="PATH", help="an environment: its interpreter")
     parser.add_argument("--engine", choices=("auto", "uv", "pip"), default="auto", help="what installs them")
     add_receipt_arguments(parser)
 
@@ -41,7 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Find or make it, then the receipt."""
     edge = Run.start(arguments)
-    interpreter = find_interpreter(arguments.python, root=os.getcwd(), disk=edge.disk)
+    if arguments.venv:
+        interpreter = open_environment(arguments.venv).interpreter
+    else:
+        interpreter = find_interpreter(arguments.python, root=os.getcwd(), disk=edge.disk)
     recipe = make_recipe(
         arguments.require,
         interpreter=interpreter,

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from interlock.commands.receipts import Run, add_receipt_arguments
+from interlock.distribution import normalize
 from interlock.environment import open_environment
-from interlock.errors import UsageError
+from interlock.errors import MetadataError, UsageError
 from interlock.prepare import BuildOptions, prepare
 from interlock.workspace_names import read_workspace_names
 
@@ -28,6 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("directory", metavar="DIR", help="the project's directory")
     parser.add_argument("--venv", required=True, metavar="PATH", help="the environment")
     parser.add_argument("--output", required=True, metavar="DIR", help="where to put what was prepared")
+    parser.add_argument(
+        "--project", metavar="NAME", help="the name that it must have: a build file that says another is wrong"
+    )
     add_build_arguments(parser)
     add_receipt_arguments(parser)
 
@@ -73,6 +77,11 @@ def run(arguments: argparse.Namespace) -> int:
     edge = Run.start(arguments)
     result = prepare_from(arguments, arguments.output, edge)
     prepared = result.prepared
+    if arguments.project and normalize(arguments.project) != prepared.normalized:
+        raise MetadataError(
+            f"{arguments.directory} is called {prepared.name}, and the build file calls it {arguments.project}",
+            advice=f'Name the target {prepared.name}, or give it project_name = "{prepared.name}".',
+        )
     receipt = {"edge": "prepare", "project": prepared.name, "version": prepared.version, "digest": prepared.digest}
     edge.finish(receipt, result.inputs, f"prepared {prepared.name} {prepared.version}: {len(prepared.files)} files")
     return 0
