@@ -19,15 +19,15 @@ __all__ = ["Member", "Plan", "plan_cycle"]
 class Member:
     """A target of a cycle: labels that it declares, and those that it requires besides.
 
-    `asked` is its name with the extras that are verified; `defers` says that it defers something already, `verified` that
-    another target verifies it.
+    `asked` is its name with the extras that are verified; `deferred` are the labels that it defers already; `verified`
+    says that some target verifies it.
     """
 
     name: str
     asked: str
     declared: frozenset[str]
     wanted: tuple[str, ...]
-    defers: bool
+    deferred: frozenset[str]
     verified: bool
 
 
@@ -56,8 +56,10 @@ def plan_cycle(members: Mapping[str, Member]) -> dict[str, Plan]:
     declare = {label: {each for each in members[label].wanted if place.get(each, -1) < place[label]} for label in order}
     defer = {label: [each for each in members[label].wanted if place.get(each, -1) > place[label]] for label in order}
     last = order[-1]
-    deferring = [label for label in order[:-1] if defer[label] or members[label].defers]
-    for label in reversed(deferring):
+    late = {label: {*defer[label], *members[label].deferred} & members.keys() for label in order}
+    # What is verified is all there: those who deferred something, and what they deferred.
+    needed = {label for label in order if late[label]}.union(*late.values()) - {last}
+    for label in sorted(needed, key=order.index, reverse=True):
         if label not in _reached(last, members, declare):
             declare[last].add(label)
     verify = {last: [members[label].asked for label in order if defer[label] and not members[label].verified]}

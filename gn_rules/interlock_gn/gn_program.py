@@ -122,30 +122,30 @@ def open_out(out: str, program: str | None = None) -> Evaluation:
                 f"{directory} is no out directory of GN, or `gn gen` failed: it has no {name}",
                 advice=f"Run `gn gen {out}` until it succeeds; what GN says then is what to mend first.",
             )
-    words = _regeneration(os.path.join(directory, "build.ninja"))
-    switches = tuple(word for word in words[1:] if word.startswith(_REPEATED))
+    made_by, words = _regeneration(os.path.join(directory, "build.ninja"))
+    switches = tuple(word for word in words if word.startswith(_REPEATED))
     root = next((word.partition("=")[2] for word in switches if word.startswith("--root=")), None)
     if root is None:
         raise ConfigurationError(
             f"{directory}/build.ninja was not written by GN: it does not say how GN writes it again",
             advice="Name the out directory of a GN build, the one that `gn gen OUT` was run for.",
         )
-    made_by = os.path.normpath(os.path.join(directory, words[0])) if os.sep in words[0] or "/" in words[0] else ""
-    return Evaluation(
-        find_gn(program, also=made_by), directory, os.path.normpath(os.path.join(directory, root)), switches
-    )
+    also = os.path.normpath(os.path.join(directory, made_by)) if "/" in made_by or os.sep in made_by else ""
+    root = os.path.normpath(os.path.join(directory, root))
+    return Evaluation(find_gn(program, also=also), directory, root, switches)
 
 
-def _regeneration(path: str) -> list[str]:
-    """Return the words of the command with which a build.ninja has GN write it again, [""] where it has none."""
+def _regeneration(path: str) -> tuple[str, list[str]]:
+    """Return how a build.ninja has GN write it again: the program, and the words after it; "" and [] where it says nothing."""
     with open(path, encoding="utf-8", errors="surrogateescape") as reader:
         found = _COMMAND.search(reader.read(1 << 16))
-    if found is None:
-        return [""]
-    command = _ESCAPED.sub(r"\1", found[1])
-    if os.name == "nt":
-        return [word.strip('"') for word in shlex.split(command, posix=False)]
-    return shlex.split(command)
+    # --root comes first. GN quotes what follows, but not a space in the path of the program.
+    program, root, rest = _ESCAPED.sub(r"\1", found[1] if found else "").partition(" --root=")
+    if not root:
+        return "", []
+    text = root.lstrip() + rest
+    words = [word.strip('"') for word in shlex.split(text, posix=False)] if os.name == "nt" else shlex.split(text)
+    return program.strip('"'), words
 
 
 def _last_object(text: str) -> dict[str, dict[str, Any]] | None:

@@ -154,7 +154,11 @@ def _member(comparison: _Comparison, label: str, wanted: Sequence[tuple[Internal
         asked=f"{project.name}[{','.join(sorted(extras))}]" if extras else project.name,
         declared=comparison.declared(label),
         wanted=tuple(owner for _, owner in wanted),
-        defers=bool(comparison.targets.projects[label].deferred),
+        deferred=frozenset(
+            owner
+            for name in comparison.targets.projects[label].deferred
+            for owner in comparison.owners.get(normalize(name), [])[:1]
+        ),
         verified=project.normalized in comparison.verified(),
     )
 

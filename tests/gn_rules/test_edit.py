@@ -50,7 +50,8 @@ FORMATTED = [
     Case(
         "added to",
         'interlock_project("leaf") {\n  python_deps = common\n  python_deps += [ "//a" ]\n  venv = "//v"\n}\n',
-        'interlock_project("leaf") {\n  python_deps = common\n  python_deps += [\n    "//a",\n    "//core",\n  ]\n  venv = "//v"\n}\n',
+        'interlock_project("leaf") {\n  python_deps = common\n  python_deps += [\n    "//a",\n    "//core",\n  ]\n'
+        '  venv = "//v"\n}\n',
     ),
     Case(
         "a variable",
@@ -102,20 +103,23 @@ FORMATTED = [
     ),
     Case(
         "one of several targets",
-        'interlock_project("lea") {\n}\n\ninterlock_project("leaf") {\n}\n\ninterlock_group("x") {\n  python_deps = [ ":leaf" ]\n}\n',
+        'interlock_project("lea") {\n}\n\ninterlock_project("leaf") {\n}\n\n'
+        'interlock_group("x") {\n  python_deps = [ ":leaf" ]\n}\n',
         'interlock_project("lea") {\n}\n\ninterlock_project("leaf") {\n  python_deps = [ "//core" ]\n}\n\n'
         'interlock_group("x") {\n  python_deps = [ ":leaf" ]\n}\n',
     ),
     Case(
         "a variable of another function",
-        'interlock_project("leaf") {\n  config_settings = []\n  foreach(each, all) {\n    config_settings += [ each ]\n  }\n}\n',
+        'interlock_project("leaf") {\n  config_settings = []\n  foreach(each, all) {\n    config_settings += [ each ]\n  }\n'
+        "}\n",
         'interlock_project("leaf") {\n  config_settings = []\n  foreach(each, all) {\n    config_settings += [ each ]\n  }\n'
         '  python_deps = [ "//core" ]\n}\n',
     ),
     Case(
         "text that is not ASCII",
-        '# Größe: 3 µm\ninterlock_project("leaf") {\n  title = "Übung – naïve 日本語"  # größer\n  python_deps = [ "//ä" ]  # ö\n}\n',
-        '# Größe: 3 µm\ninterlock_project("leaf") {\n  title = "Übung – naïve 日本語"  # größer\n  python_deps = [\n    "//core",\n'
+        '# Größe: 3 µm\ninterlock_project("leaf") {\n  title = "Übung 日本語"  # größer\n'
+        '  python_deps = [ "//ä" ]  # ö\n}\n',
+        '# Größe: 3 µm\ninterlock_project("leaf") {\n  title = "Übung 日本語"  # größer\n  python_deps = [\n    "//core",\n'
         '    "//ä",\n  ]  # ö\n}\n',
     ),
 ]
