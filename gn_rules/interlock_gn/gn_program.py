@@ -136,16 +136,12 @@ def open_out(out: str, program: str | None = None) -> Evaluation:
 
 
 def _regeneration(path: str) -> tuple[str, list[str]]:
-    """Return how a build.ninja has GN write it again: the program, and the words after it; "" and [] where it says nothing."""
+    """Return how a build.ninja has GN write it again: the program and its switches; "" and [] where it says nothing."""
     with open(path, encoding="utf-8", errors="surrogateescape") as reader:
         found = _COMMAND.search(reader.read(1 << 16))
-    # --root comes first. GN quotes what follows, but not a space in the path of the program.
-    program, root, rest = _ESCAPED.sub(r"\1", found[1] if found else "").partition(" --root=")
-    if not root:
-        return "", []
-    text = root.lstrip() + rest
-    words = [word.strip('"') for word in shlex.split(text, posix=False)] if os.name == "nt" else shlex.split(text)
-    return program.strip('"'), words
+    program, *pieces = re.split(r" (?=-)| (?=gen \.$)", _ESCAPED.sub(r"\1", found[1] if found else ""))
+    # GN quotes some values and leaves the spaces of paths as they are: a piece is a switch, whatever it is split into.
+    return program.strip('"'), [" ".join(shlex.split(piece, posix=os.name != "nt")).strip('"') for piece in pieces]
 
 
 def _last_object(text: str) -> dict[str, dict[str, Any]] | None:

@@ -139,9 +139,11 @@ def test_build_files_are_read_as_they_are_now(described: Tree) -> None:
 
 def test_an_out_directory_elsewhere_with_a_dotfile_of_its_own(described: Tree, tmp_path: Path) -> None:
     """`gn gen --root=... --dotfile=...` is in no args.gn."""
-    (described.root / ".gn").rename(tmp_path / "other.gn")
+    dotfile = tmp_path / "dot files" / "other.gn"
+    dotfile.parent.mkdir()
+    (described.root / ".gn").rename(dotfile)
     out = tmp_path / "o ut"
-    described.run_gn("gen", str(out), f"--root={described.root}", f"--dotfile={tmp_path / 'other.gn'}")
+    described.run_gn("gen", str(out), f"--root={described.root}", f"--dotfile={dotfile}")
     evaluation = open_out(str(out), described.gn)
     assert evaluation.root == str(described.root)
     assert "//core:core" in read_targets(evaluation).projects
@@ -152,8 +154,8 @@ def test_the_gn_that_made_the_directory_is_asked(described: Tree, tmp_path: Path
     shutil.copy(described.gn, mine)
     described.gen()
     assert os.path.samefile(open_out(str(described.root / "out")).program, described.gn)
-    replace(described, gn=str(mine)).gen("--script-executable=my python")
-    assert open_out(str(described.root / "out")).switches == ("--root=./..", "--script-executable=my python")
+    replace(described, gn=str(mine)).gen("--script-executable=my_python")
+    assert open_out(str(described.root / "out")).switches == ("--root=./..", "--script-executable=my_python")
     assert os.path.samefile(open_out(str(described.root / "out")).program, mine)
     assert os.path.samefile(open_out(str(described.root / "out"), described.gn).program, described.gn)
 
