@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from interlock.declared import short_label
 from interlock.errors import ConfigurationError
 
 __all__ = ["find_source_root", "label", "short_label", "source_path", "system_path"]
@@ -55,11 +56,3 @@ def system_path(source_root: str, path: str) -> str:
 def label(directory: str, name: str) -> str:
     """Return a label from a directory ("//libs/text") and a name."""
     return f"{directory}:{name}"
-
-
-def short_label(full: str) -> str:
-    """Return the shortest spelling of a label: "//libs/text" for "//libs/text:text" (`gn help labels`)."""
-    directory, colon, name = full.rpartition(":")
-    if colon and directory.rpartition("/")[2] == name:
-        return directory
-    return full

@@ -18,6 +18,7 @@
     │   └── UnsafePath                 52
     ├── DependencyMissing              60
     ├── FileConflict                   61
+    ├── UndeclaredDependency           62   the build file names no order for it
     ├── EngineError                    70   uv or pip failed
     │   └── EngineUnavailable          71
     └── DiskError                      74   full, read-only, not permitted
@@ -48,6 +49,7 @@ __all__ = [
     "MetadataError",
     "NotAnEnvironment",
     "RecordMismatch",
+    "UndeclaredDependency",
     "UnsafePath",
     "UsageError",
     "WheelError",
@@ -171,6 +173,12 @@ class FileConflict(InterlockError):
     """Another distribution owns a path with other content."""
 
     exit_code = 61
+
+
+class UndeclaredDependency(InterlockError):
+    """The distribution requires a project of the workspace that its target in the build does not declare."""
+
+    exit_code = 62
 
 
 class EngineError(InterlockError):

@@ -24,6 +24,7 @@ from interlock.timings import span
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from interlock.declared import Declared
     from interlock.distribution import Installed
     from interlock.durable import Disk
     from interlock.environment import Environment
@@ -61,16 +62,19 @@ def commit(
     defer: Collection[str] = (),
     verify: Collection[str] = (),
     any_version: Collection[str] = (),
+    declared: Declared | None = None,
     timeout: float | None = None,
 ) -> Receipt:
     """Put a prepared distribution into the environment at a path, whole or not at all.
 
     Holds the environment lock only for what must be exclusive: staging is done before. Readers see the old distribution or
     the new one. `defer` names dependencies inside a cycle that come later, `verify` the distributions whose requirements
-    are checked after this one (the cycle is complete then), `any_version` dependencies whose version does not matter.
+    are checked after this one (the cycle is complete then), `any_version` dependencies whose version does not matter. With
+    `declared`, what it requires of the workspace must be declared by its target in the build.
 
     Raises:
         EnvironmentMismatch: it was prepared for another path or interpreter.
+        UndeclaredDependency: something is not; nothing was changed.
         DependencyMissing: a requirement is not installed; nothing was changed (or, for `verify`, all members are in).
         FileConflict: another distribution owns one of the paths; nothing was changed.
         LockTimeout, LockUnavailable: nothing was changed.
@@ -87,6 +91,8 @@ def commit(
         with changing(path, disk=disk, timeout=timeout, subject=prepared.normalized) as environment:
             _check_made_for(prepared, environment)
             installed = scan(environment.site_packages)
+            if declared is not None:
+                _require_declared(prepared, installed, environment, declared, deferred)
             _require(prepared, installed, environment, deferred, lenient)
             change = (
                 None if _is_installed(prepared, environment) else changes_to_install(prepared, installed, environment)
@@ -177,6 +183,19 @@ def _require(
     )
     if problems:
         raise _dependency_missing(f"{prepared.name} {prepared.version}", problems, environment)
+
+
+def _require_declared(
+    prepared: Prepared,
+    installed: Mapping[str, Sequence[Installed]],
+    environment: Environment,
+    declared: Declared,
+    deferred: set[str],
+) -> None:
+    from interlock.declared import check_declared
+
+    defer = {*deferred, prepared.normalized}
+    check_declared(prepared.name, prepared.requires, installed, environment.interpreter, declared, defer=defer)
 
 
 def _verify(members: Collection[str], environment: Environment, any_version: set[str]) -> None:

@@ -10,12 +10,14 @@ import os
 from typing import TYPE_CHECKING
 
 from interlock.commands.receipts import Run, add_receipt_arguments
+from interlock.errors import UsageError
 from interlock.prepared import load_prepared
 from interlock.transaction import commit
 
 if TYPE_CHECKING:
     import argparse
 
+    from interlock.declared import Declared
     from interlock.durable import Disk
     from interlock.prepared import Prepared
     from interlock.transaction import Receipt
@@ -28,6 +30,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prepared", metavar="PREPARED")
     parser.add_argument("--venv", required=True, metavar="PATH", help="the environment")
     add_check_arguments(parser)
+    parser.add_argument(
+        "--workspace",
+        metavar="FILE",
+        help="names, directories and labels of the workspace's projects, as `gn gen` writes them",
+    )
+    parser.add_argument("--label", help="the label of this project; what it requires of the workspace must be declared")
+    parser.add_argument(
+        "--declared", action="append", default=[], metavar="LABEL", help="a project, or group of them, that it declares"
+    )
     add_receipt_arguments(parser)
 
 
@@ -45,12 +56,26 @@ def run(arguments: argparse.Namespace) -> int:
     """Commit, write the stamp, and say what happened where no stamp was asked for."""
     edge = Run.start(arguments)
     prepared = load_prepared(arguments.prepared)
-    receipt = commit_prepared(prepared, arguments, edge.disk)
+    receipt = commit_prepared(prepared, arguments, edge.disk, _declared(arguments))
     edge.finish(receipt.as_stamp(), [installed_record(prepared)], describe(receipt))
     return 0
 
 
-def commit_prepared(prepared: Prepared, arguments: argparse.Namespace, disk: Disk) -> Receipt:
+def _declared(arguments: argparse.Namespace) -> Declared | None:
+    if not arguments.label:
+        return None
+    if not arguments.workspace:
+        raise UsageError(
+            "--label without --workspace", advice="--workspace names the file with the labels of all projects."
+        )
+    from interlock.declared import read_declared
+
+    return read_declared(arguments.workspace, arguments.label, arguments.declared)
+
+
+def commit_prepared(
+    prepared: Prepared, arguments: argparse.Namespace, disk: Disk, declared: Declared | None = None
+) -> Receipt:
     """Commit with the options that a command line has."""
     return commit(
         prepared,
@@ -59,6 +84,7 @@ def commit_prepared(prepared: Prepared, arguments: argparse.Namespace, disk: Dis
         defer=arguments.defer,
         verify=arguments.verify,
         any_version=arguments.any_version,
+        declared=declared,
         timeout=arguments.lock_timeout,
     )
 

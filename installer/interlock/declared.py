@@ -1,0 +1,124 @@
+"""What a target of a build declares, against what its project requires.
+
+Where a build was not told that one project requires another, their order is luck: the requirement is there in one run and
+missing in the next (astral-sh/uv#15335). The file of the workspace's names says which labels there are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from interlock.distribution import normalize
+from interlock.errors import ConfigurationError, UndeclaredDependency
+from interlock.satisfy import requirements_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+    from interlock.distribution import Installed
+    from interlock.interpreter import Interpreter
+    from interlock.prepared import Requirement
+
+__all__ = ["Declared", "check_declared", "read_declared", "short_label"]
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """The label of a target, the labels of all projects by their normalized names, and the names that the target declares."""
+
+    label: str
+    labels: Mapping[str, str]
+    names: frozenset[str]
+
+
+def read_declared(path: str, label: str, declared: Iterable[str]) -> Declared:
+    """Read from a file of names which projects some labels lead to.
+
+    Its lines have four columns with tabs between: a project's name, its directory, its label, and the labels that it declares,
+    with spaces between. A line without a name is that of a group, which stands for what it declares.
+
+    Raises:
+        ConfigurationError: the file cannot be read.
+    """
+    try:
+        with open(path, encoding="utf-8") as reader:
+            rows = [line.rstrip("\r").split("\t") for line in reader.read().split("\n")]
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigurationError(
+            f"cannot read the labels of the workspace's projects from {path}: {reason}", advice="`gn gen` writes it."
+        ) from None
+    labels: dict[str, str] = {}
+    names: dict[str, str] = {}
+    groups: dict[str, list[str]] = {}
+    for name, _, its_label, its_declared in (row for row in rows if len(row) == 4):
+        if name:
+            labels[normalize(name)] = its_label
+            names[its_label] = normalize(name)
+        else:
+            groups[its_label] = its_declared.split()
+    found: set[str] = set()
+    seen: set[str] = set()
+    waiting = list(declared)
+    while waiting:
+        one = waiting.pop()
+        if one not in seen:
+            seen.add(one)
+            waiting += groups.get(one, ())
+            found.add(names.get(one, ""))
+    return Declared(label, labels, frozenset(found - {""}))
+
+
+def check_declared(
+    who: str,
+    requires: Iterable[Requirement],
+    installed: Mapping[str, Sequence[Installed]],
+    interpreter: Interpreter,
+    declared: Declared,
+    *,
+    defer: Collection[str] = (),
+) -> None:
+    """Raise if a project requires another one of the workspace that its target does not declare, installed or not.
+
+    What the extras that it asks of others require counts as required by it: it is what `unsatisfied` looks at. `defer` names
+    projects that need not be declared.
+
+    Raises:
+        UndeclaredDependency: all of them, with the line to add.
+    """
+    missing: dict[str, str] = {}
+    for requirement in _reached(requires, installed, interpreter, set()):
+        name = requirement.name
+        if name in declared.labels and name not in declared.names and name not in defer:
+            missing.setdefault(declared.labels[name], requirement.requirement)
+    if not missing:
+        return
+    lines = "".join(f"\n  {line}" for line in missing.values())
+    labels = ", ".join(f'"{short_label(label)}"' for label in sorted(missing))
+    raise UndeclaredDependency(
+        f"{who} requires projects that {declared.label} does not declare:{lines}",
+        advice=f"Add to {declared.label}: python_deps += [ {labels} ]\n  Nothing was changed.",
+    )
+
+
+def _reached(
+    requires: Iterable[Requirement],
+    installed: Mapping[str, Sequence[Installed]],
+    interpreter: Interpreter,
+    seen: set[tuple[str, str]],
+) -> Iterator[Requirement]:
+    for requirement in requires:
+        yield requirement
+        for extra in requirement.extras:
+            found = installed.get(requirement.name, ())
+            if found and (requirement.name, extra) not in seen:
+                seen.add((requirement.name, extra))
+                wanted = requirements_of(found[0], interpreter, (extra,), only_extras=True)
+                yield from _reached(wanted, installed, interpreter, seen)
+
+
+def short_label(label: str) -> str:
+    """Return the shortest spelling of a label: "//libs/text" for "//libs/text:text" (`gn help labels`)."""
+    directory, colon, name = label.rpartition(":")
+    return directory if colon and directory.rpartition("/")[2] == name else label
