@@ -43,12 +43,18 @@ class Run:
         where = os.path.dirname(arguments.stamp) if arguments.stamp else directory
         return cls(arguments, disk, disk.clock_ns(where or "."))
 
-    def finish(self, receipt: Mapping[str, Any], inputs: Iterable[str], line: str) -> None:
-        """Leave the depfile and then the stamp; print the line where there is no stamp."""
+    def finish(
+        self, receipt: Mapping[str, Any], inputs: Iterable[str], line: str, *, fixed: Iterable[str] = ()
+    ) -> None:
+        """Leave the depfile and then the stamp; print the line where there is no stamp.
+
+        The depfile names `inputs` relative to the current directory, so that a build tool knows them, and `fixed` as they are:
+        in a tree that was moved these are missing, and the edge runs again.
+        """
         arguments = self.arguments
         if arguments.depfile:
             target = arguments.stamp or arguments.depfile.removesuffix(".d")
-            write_depfile(arguments.depfile, target, [relative_path(path) for path in inputs], disk=self.disk)
+            write_depfile(arguments.depfile, target, [*map(relative_path, inputs), *fixed], disk=self.disk)
         if arguments.stamp:
             write_stamp(arguments.stamp, receipt, started_ns=self.started_ns, disk=self.disk)
         else:

@@ -56,5 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
         identity_file(environment.path),
         os.path.realpath(interpreter.executable),
     ]
-    edge.finish(receipt, inputs, f"{outcome} {arguments.path} with {interpreter.implementation} {interpreter.version}")
+    # An environment holds absolute paths: one that was moved, with all that tells of it, has to be made again.
+    fixed = [identity_file(environment.path)]
+    line = f"{outcome} {arguments.path} with {interpreter.implementation} {interpreter.version}"
+    edge.finish(receipt, inputs, line, fixed=fixed)
     return 0
