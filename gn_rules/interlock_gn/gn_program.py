@@ -76,10 +76,20 @@ class Evaluation:
             )
         return answer
 
-    def build_files(self, label: str) -> list[str]:
-        """Return the absolute paths of the files that GN read to define a target, its BUILD.gn and templates."""
-        lines = self.ask("ls", ".", label, "--as=buildfile").splitlines()
-        return [line for line in lines if os.path.isabs(line) and os.path.isfile(line)]
+    def build_files(self, directory: str) -> list[str]:
+        """Return the absolute paths of the BUILD.gn files of a directory ("//libs/text") that `gn gen` has read.
+
+        They may have another extension, or be in a tree of their own (`gn help dotfile`: secondary_source).
+        """
+        try:
+            with open(os.path.join(self.out, "build.ninja.d"), encoding="utf-8", errors="surrogateescape") as reader:
+                text = reader.read()
+        except OSError:
+            return []
+        paths = [re.sub(r"\\(.)", r"\1", each) for each in re.findall(r"(?:\\.|[^\s\\])+", text)]
+        tail = re.compile(rf"(.*/)?{re.escape(directory.strip('/'))}/?BUILD(\.\w+)?\.gn")
+        found = [os.path.normpath(os.path.join(self.out, each)) for each in paths if tail.fullmatch(each)]
+        return sorted((each for each in found if os.path.isfile(each)), key=len)
 
     def ask(self, *words: str) -> str:
         """Run a command of GN in the out directory and return what it wrote.

@@ -80,9 +80,9 @@ class BuildFiles:
         usual = os.path.join(directory, "BUILD.gn")
         if (file := self._file(usual)) is not None and file.line_of(FUNCTION, _name(label)):
             return usual
-        # Another extension, or a tree of its own for these files (`gn help dotfile`: secondary_source).
-        for path in self.gn.build_files(label):
-            if os.path.basename(path).startswith("BUILD."):
+        others = self.gn.build_files(label.partition(":")[0])
+        for path in others:
+            if (other := self._file(path)) is not None and other.line_of(FUNCTION, _name(label)):
                 return path
         return usual if file is not None else ""
 

@@ -104,6 +104,13 @@ def test_fast_does_the_same_without_the_syncs(tmp_path: Path) -> None:
     assert (tmp_path / "g").read_bytes() == b"x"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+def test_publish_gives_the_permissions_that_were_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    Disk("fast").publish(str(path), b"x", mode=0o604)
+    assert path.stat().st_mode & 0o777 == 0o604
+
+
 def test_a_publish_that_fails_leaves_nothing_and_changes_nothing(disk: Disk, tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "inside").write_bytes(b"")
