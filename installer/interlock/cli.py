@@ -43,10 +43,16 @@ COMMANDS = {
     "list": ("interlock.commands.list", "list what is installed in an environment"),
     "check": ("interlock.commands.check", "verify an environment: files, dependencies, stamps"),
     "run": ("interlock.commands.run", "run a command in an environment"),
-    "gn init": ("interlock_gn.commands.init", "put the GN templates into a source tree, and say what to add to its .gn"),
+    "gn init": (
+        "interlock_gn.commands.init",
+        "put the GN templates into a source tree, and say what to add to its .gn",
+    ),
     "gn update": ("interlock_gn.commands.update", "bring the GN templates of a source tree up to date with interlock"),
     "gn gen": ("interlock_gn.commands.gen", "write a BUILD.gn for each project of the workspace"),
-    "gn check": ("interlock_gn.commands.check", "find requirements between projects that BUILD.gn files do not declare"),
+    "gn check": (
+        "interlock_gn.commands.check",
+        "find requirements between projects that BUILD.gn files do not declare",
+    ),
     "cache": ("interlock.commands.cache", "look after the cached build environments"),
 }
 HELP_WIDTH = 100

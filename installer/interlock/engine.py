@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from interlock.interpreter import Interpreter
 
-__all__ = ["Engine", "EngineChoice", "find_engine", "scrubbed_environment"]
+__all__ = ["Engine", "EngineChoice", "find_engine", "go_offline", "scrubbed_environment"]
 
 EngineChoice = Literal["auto", "uv", "pip"]
 
@@ -63,6 +63,18 @@ SCRUBBED = frozenset(
         "__PYVENV_LAUNCHER__",
     }
 )
+
+
+# Directories that hold wheels (PIP_FIND_LINKS, UV_FIND_LINKS) and caches are still looked at.
+OFFLINE = {"UV_OFFLINE": "1", "PIP_NO_INDEX": "1"}
+
+
+def go_offline() -> None:
+    """Let this process and its children fetch nothing: what an engine needs must be installed, or in its cache.
+
+    By variables, which reach the engines that a build backend starts too.
+    """
+    os.environ.update(OFFLINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +245,9 @@ def _failed(name: str, what: str, code: int, output: str, command: list[str]) ->
     shown = [] if len(lines) <= LAST_LINES else [f"... ({len(lines) - LAST_LINES} lines before these)"]
     shown += lines[-LAST_LINES:]
     text = "".join(f"\n    {line}" for line in shown) or "\n    (no output)"
+    offline = all(os.environ.get(variable) == value for variable, value in OFFLINE.items())
+    again = [f"{variable}={value}" for variable, value in OFFLINE.items()] if offline else []
     return EngineError(
-        f"{name} could not install {what} (its exit code: {code}); its last lines:{text}",
-        advice=f"To see it again: {shlex.join(command)}",
+        f"{name} could not install {what}{' offline' if offline else ''} (its exit code: {code}); its last lines:{text}",
+        advice=f"To see it again: {' '.join([*again, shlex.join(command)])}",
     )

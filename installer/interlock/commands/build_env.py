@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from interlock.build_environment import ensure, environment_inputs
 from interlock.build_recipe import make_recipe
-from interlock.commands.prepare import add_workspace_argument
+from interlock.commands.prepare import add_offline_argument, add_workspace_argument
 from interlock.commands.receipts import Run, add_receipt_arguments
+from interlock.engine import go_offline
 from interlock.environment import open_environment
 from interlock.interpreter import find_interpreter
 from interlock.workspace_names import read_workspace_names
@@ -40,11 +41,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--python", metavar="SPEC", help="the interpreter: a version or a path")
     which.add_argument("--venv", metavar="PATH", help="an environment: its interpreter")
     parser.add_argument("--engine", choices=("auto", "uv", "pip"), default="auto", help="what installs them")
+    add_offline_argument(parser)
     add_receipt_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Find or make it, then the receipt."""
+    if arguments.offline:
+        go_offline()
     edge = Run.start(arguments)
     if arguments.venv:
         interpreter = open_environment(arguments.venv).interpreter

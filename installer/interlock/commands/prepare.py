@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from interlock.commands.receipts import Run, add_receipt_arguments
 from interlock.distribution import normalize
+from interlock.engine import go_offline
 from interlock.environment import open_environment
 from interlock.errors import MetadataError, UsageError
 from interlock.prepare import BuildOptions, prepare
@@ -60,6 +61,14 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--engine", choices=("auto", "uv", "pip"), default="auto", help="what installs build requirements"
     )
+    add_offline_argument(parser)
+
+
+def add_offline_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare --offline."""
+    parser.add_argument(
+        "--offline", action="store_true", help="fetch nothing: what is needed must be installed or cached"
+    )
 
 
 def add_workspace_argument(parser: argparse.ArgumentParser) -> None:
@@ -89,6 +98,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def prepare_from(arguments: argparse.Namespace, output: str, edge: Run) -> PrepareResult:
     """Prepare with the options that a command line has."""
+    if arguments.offline:
+        go_offline()
     return prepare(
         arguments.directory,
         output,

@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from interlock.commands.prepare import add_offline_argument
 from interlock.commands.receipts import Run, add_receipt_arguments
+from interlock.engine import go_offline
 from interlock.requirements import install_requirements
 
 if TYPE_CHECKING:
@@ -42,11 +44,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="",
         help="where relative paths in the files start (default: here, as for pip)",
     )
+    add_offline_argument(parser)
     add_receipt_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Install them; then the receipt."""
+    if arguments.offline:
+        go_offline()
     edge = Run.start(arguments, os.path.dirname(os.path.realpath(arguments.venv)))
     done = install_requirements(
         arguments.venv,
