@@ -234,6 +234,9 @@ def _described(finding: Finding, targets: Targets, venv: VenvTarget) -> Problem:
     label = finding.target.label
     directory = label.rpartition(":")[0]
     details = tuple(f"{_who(finding, each.project, each.file)} requires {each.requirement}" for each in finding.missing)
+    details += tuple(
+        f"{each} is complete only with {last}, the last of their dependency cycle" for each, last in finding.lasts
+    )
     additions = tuple(
         (variable, tuple(_spelled(value, directory) if variable == "python_deps" else value for value in values))
         for variable, values in finding.additions
@@ -253,8 +256,9 @@ def _described(finding: Finding, targets: Targets, venv: VenvTarget) -> Problem:
         message = f"{label} requires what has no target in {venv.label}: {where}"
         advice = f'Give it one more interlock_project, with venv = "{short_label(venv.label)}", and declare that.'
         return Problem("absent", label, message, (*details, advice))
-    named = ", ".join(dict.fromkeys(each.label for each in finding.missing))
-    return Problem("undeclared", label, f"{label} does not declare {named}", details, additions)
+    labels = [*(each.label for each in finding.missing), *(last for _, last in finding.lasts)]
+    named = ", ".join(dict.fromkeys(labels))
+    return Problem(finding.kind, label, f"{label} does not declare {named}", details, additions)
 
 
 def _who(finding: Finding, project: str, file: str) -> str:

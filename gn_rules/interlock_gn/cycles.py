@@ -1,7 +1,8 @@
 """Projects that require each other, as GN targets: which dependencies to declare, which to defer, and who verifies them.
 
 GN refuses a cycle of targets. So each member declares those before it, defers what it requires of those after it, and the
-last one, which all others lead up to, verifies the requirements of all that deferred something.
+last one, which all others lead up to, verifies the requirements of all that deferred something. Whoever needs a member that
+deferred something declares that last one too: only then all of the cycle is installed.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
-__all__ = ["Member", "Plan", "plan_cycle"]
+__all__ = ["Member", "Plan", "complete", "plan_cycle"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +85,34 @@ def _order(members: Mapping[str, Member]) -> list[str]:
     return order
 
 
+def complete(edges: Mapping[str, Collection[str]], last_of: Mapping[str, str]) -> dict[str, list[tuple[str, str]]]:
+    """Return, by label, the members of cycles that it depends on without the last of their cycle, each with that one.
+
+    `edges` are the dependencies of all labels, `last_of` has the last of its cycle for each member that defers something.
+    What is returned makes no cycle of targets: it leaves out the members themselves, which the last one depends on.
+    """
+    graph = {label: set(following) for label, following in edges.items()}
+    found: dict[str, list[tuple[str, str]]] = {}
+    for label in sorted(graph):
+        for each in sorted(graph[label]):
+            last = last_of.get(each, label)
+            if last in _closure(label, graph) or label in _closure(last, graph) or last == label:
+                continue
+            found.setdefault(label, []).append((each, last))
+            graph[label].add(last)
+    return found
+
+
 def _reached(start: str, members: Mapping[str, Member], declare: Mapping[str, set[str]]) -> set[str]:
+    return _closure(start, {label: (members[label].declared & members.keys()) | declare[label] for label in members})
+
+
+def _closure(start: str, edges: Mapping[str, Collection[str]]) -> set[str]:
     found: set[str] = set()
-    waiting = [start]
+    waiting = list(edges.get(start, ()))
     while waiting:
         label = waiting.pop()
-        for each in (members[label].declared | declare[label]) & members.keys():
-            if each not in found:
-                found.add(each)
-                waiting.append(each)
+        if label not in found:
+            found.add(label)
+            waiting += edges.get(label, ())
     return found

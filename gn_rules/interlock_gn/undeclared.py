@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from interlock.distribution import normalize
-from interlock_gn.cycles import Member, Plan, plan_cycle
+from interlock_gn.cycles import Member, Plan, complete, plan_cycle
 from interlock_ninja import pep508
 from interlock_ninja.cycles import components
 from interlock_ninja.project import Project
@@ -38,7 +38,8 @@ class Missing:
 class Finding:
     """What one target lacks, or has too much; `kind` says which of the fields count.
 
-    "undeclared": `missing`; "cycle": also `cycle`, the labels of projects that require each other; "absent": `missing`, whose
+    "undeclared": `missing`; "cycle": also `cycle`, the labels of projects that require each other; "incomplete": `lasts`, which
+    "undeclared" can have too: members of cycles that it depends on, each with the last of the cycle; "absent": `missing`, whose
     labels are targets of other environments, "" for none; "unused": `unused`, the labels that no requirement asks for.
     `additions` are the labels or names to add to each variable of the target.
     """
@@ -47,6 +48,7 @@ class Finding:
     target: ProjectTarget
     missing: tuple[Missing, ...] = ()
     cycle: tuple[str, ...] = ()
+    lasts: tuple[tuple[str, str], ...] = ()
     unused: tuple[str, ...] = ()
     additions: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
@@ -134,16 +136,32 @@ def _undeclared(comparison: _Comparison) -> Iterator[Finding]:
             plans.update(plan_cycle(members))
             cycle_of.update(dict.fromkeys(component, component))
     for label, found in wanted.items():
-        plan = plans.get(label) or Plan(tuple(sorted({owner for _, owner in found})), (), ())
-        additions = tuple((name, values) for name, values in plan.variables() if values)
-        if additions:
+        plans.setdefault(label, Plan(tuple(sorted({owner for _, owner in found})), (), ()))
+    lasts = _incomplete(comparison, plans)
+    for label, found in wanted.items():
+        declare = tuple(sorted({*plans[label].declare, *(last for _, last in lasts.get(label, ()))}))
+        plan = replace(plans[label], declare=declare)
+        if additions := tuple((name, values) for name, values in plan.variables() if values):
             yield Finding(
-                "cycle" if label in cycle_of else "undeclared",
+                "cycle" if label in cycle_of else "undeclared" if found else "incomplete",
                 comparison.targets.projects[label],
                 missing=tuple(comparison.missing(each, owner) for each, owner in found),
                 cycle=cycle_of.get(label, ()),
+                lasts=tuple(lasts.get(label, ())),
                 additions=additions,
             )
+
+
+def _incomplete(comparison: _Comparison, plans: Mapping[str, Plan]) -> dict[str, list[tuple[str, str]]]:
+    """Return what targets depend on without the last of its cycle, once the plans are carried out."""
+    last_of = {}
+    for label in comparison.known:
+        verified = [*comparison.targets.projects[label].verify, *plans[label].verify]
+        for name in verified:
+            last_of.update(dict.fromkeys(comparison.owners.get(normalize(name.partition("[")[0]), ()), label))
+    deferring = [each for each in last_of if comparison.targets.projects[each].deferred or plans[each].defer]
+    edges = {label: comparison.declared(label) | set(plans[label].declare) for label in comparison.known}
+    return complete(edges, {each: last_of[each] for each in deferring})
 
 
 def _member(comparison: _Comparison, label: str, wanted: Sequence[tuple[Internal, str]]) -> Member:
@@ -184,16 +202,20 @@ def _unused(comparison: _Comparison) -> Iterator[Finding]:
             for declared in target.declared
             if (led := comparison.targets.led_to([declared]))
             and not any(comparison.known[each].normalized in asked for each in led if each in comparison.known)
-            and not _orders_a_cycle(comparison, label, led)
+            and not _is_of_a_cycle(comparison, label, led, asked)
         )
         if unused:
             yield Finding("unused", target, unused=unused)
 
 
-def _orders_a_cycle(comparison: _Comparison, label: str, led: frozenset[str]) -> bool:
-    """Tell whether a declared project defers this one: the two are of a cycle, whose order is declared."""
+def _is_of_a_cycle(comparison: _Comparison, label: str, led: frozenset[str], asked: set[str]) -> bool:
+    """Tell whether a declared project defers this one, which declares the order of their cycle, or completes another's."""
     name = comparison.known[label].normalized
-    return any(name in map(normalize, comparison.targets.projects[each].deferred) for each in led)
+    return any(
+        name in map(normalize, comparison.targets.projects[each].deferred)
+        or not asked.isdisjoint(normalize(one.partition("[")[0]) for one in comparison.targets.projects[each].verify)
+        for each in led
+    )
 
 
 def _named(project: Project) -> Iterator[str]:

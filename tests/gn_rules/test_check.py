@@ -271,6 +271,22 @@ def test_a_cycle_gets_an_order(tree: Tree, check: Callable[..., str]) -> None:
     tree.gen()  # no cycle of targets
 
 
+def test_who_needs_one_of_a_cycle_waits_for_all_of_it(tree: Tree, check: Callable[..., str]) -> None:
+    first = 'interlock_project("a") {\n  deferred = [ "b" ]\n}\n'
+    last = 'interlock_project("b") {\n  python_deps = [ "//a" ]\n  verify = [ "a" ]\n}\n'
+    leaf = 'interlock_project("leaf") {\n  python_deps = [ "//a" ]\n}\n'
+    cycle = {**project("a", "b", call=first), **project("b", "a", call=last)}
+    tree.write({**venv("//leaf", "//b"), **cycle, **project("leaf", "a", call=leaf)})
+    tree.gen()
+    assert check(code=1) == (
+        "leaf/BUILD.gn:3: //leaf:leaf does not declare //b:b\n"
+        "  //a:a is complete only with //b:b, the last of their dependency cycle\n"
+        '  Add to it: python_deps += [ "//b" ]\n'
+        "3 projects in 1 environment: 1 problem\n"
+    )
+    assert check("--fix").endswith("3 projects in 1 environment: no problems\n")
+
+
 def test_a_fixed_cycle_builds(tree: Tree, check: Callable[..., str]) -> None:
     tree.write({**venv("//a", "//b"), **project("a", "b"), **project("b", "a")})
     tree.write({**below("a", sample("a", "b")), **below("b", sample("b", "a"))})

@@ -179,6 +179,40 @@ def test_the_last_of_a_cycle_leads_to_all_that_defer() -> None:
     }
 
 
+CYCLE = [project("a", "b"), project("b", "a")]
+
+
+def test_who_needs_a_member_that_defers_declares_the_last_of_the_cycle() -> None:
+    cycle = [target("a", deferred=("b",)), target("b", "a", verify=("a",))]
+    projects = [*CYCLE, project("leaf", "a"), project("mid", "a"), project("top", "mid")]
+    targets = [*cycle, target("leaf", "a"), target("mid"), target("top", "mid")]
+    findings = found(targets, projects)
+    assert [(finding.kind, finding.lasts) for finding in findings] == [
+        ("incomplete", (("//a:a", "//b:b"),)),
+        ("undeclared", (("//a:a", "//b:b"),)),
+    ]
+    assert additions(findings) == {
+        "leaf": {"python_deps": ("//b:b",)},
+        "mid": {"python_deps": ("//a:a", "//b:b")},
+    }
+    assert found([*cycle, target("leaf", "a", "b"), target("mid", "a", "b"), target("top", "mid")], projects) == []
+
+
+def test_the_last_of_a_cycle_that_is_not_declared_yet() -> None:
+    projects = [*CYCLE, project("leaf", "a")]
+    findings = found([target("a"), target("b"), target("leaf")], projects)
+    assert additions(findings) == {
+        "a": {"deferred": ("b",)},
+        "b": {"python_deps": ("//a:a",), "verify": ("a",)},
+        "leaf": {"python_deps": ("//a:a", "//b:b")},
+    }
+
+
+def test_what_the_last_of_a_cycle_depends_on_cannot_wait_for_it() -> None:
+    targets = [target("a", deferred=("b",)), target("b", "a", "mid", verify=("a",)), target("mid", "a")]
+    assert found(targets, [project("a", "b"), project("b", "a", "mid"), project("mid", "a")]) == []
+
+
 def test_a_member_is_not_verified_twice() -> None:
     targets = [target("a", verify=()), target("b", verify=("a",))]
     findings = found(targets, [project("a", "b"), project("b", "a")])
@@ -207,7 +241,7 @@ def test_what_is_added_makes_an_order_and_leaves_nothing_out(
 
     projects = [project(name, *named(wanted, number)) for number, name in enumerate(names)]
     targets = [target(name, *named(declared, number)) for number, name in enumerate(names)]
-    made = additions([finding for finding in found(targets, projects) if finding.kind in {"undeclared", "cycle"}])
+    made = additions([finding for finding in found(targets, projects) if finding.kind != "unused"])
     after = [
         replace(
             each,
