@@ -1,0 +1,136 @@
+"""Requirements that a target does not declare: an error, whatever happens to be installed; the message is the line to add."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from prepared_trees import listing, make_prepared
+
+from interlock.create import create_environment
+from interlock.declared import read_declared, short_label
+from interlock.durable import Disk
+from interlock.environment import Environment
+from interlock.errors import ConfigurationError
+from interlock.transaction import commit
+from interlock.workspace_names import read_workspace_names
+from interlock_runner import interlock
+
+# As GN writes it: name, directory, label, declared labels. A group has neither name nor directory.
+NAMES = """\
+My.Core\t../core\t//core:my-core\t
+other\t../other\t//libs:other\t
+third\t../third\t//libs:third\t
+leaf\t../leaf\t//leaf:leaf\t//core:my-core
+\t\t//libs:libs\t//libs:other //libs:more
+\t\t//libs:more\t//libs:third //libs:libs
+"""
+
+
+@pytest.fixture
+def names(tmp_path: Path) -> Path:
+    file = tmp_path / "gen" / "projects.txt"
+    file.parent.mkdir()
+    file.write_text(NAMES, encoding="utf-8")
+    return file
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Environment:
+    return create_environment(str(tmp_path / "env"), python=None, disk=Disk("fast"))[0]
+
+
+def install(environment: Environment, prepared: Path, names: Path, *words: str) -> tuple[int, str]:
+    command = ["install", prepared, "--venv", environment.path, "--workspace", names, "--label", "//leaf:leaf", *words]
+    done = interlock(*command)
+    return done.returncode, done.stderr
+
+
+def test_labels_lead_to_names_through_groups(names: Path) -> None:
+    declared = read_declared(str(names), "//leaf:leaf", ["//libs:libs", "//elsewhere:x"])
+    assert declared.labels == {
+        "my-core": "//core:my-core",
+        "other": "//libs:other",
+        "third": "//libs:third",
+        "leaf": "//leaf:leaf",
+    }
+    assert declared.names == {"other", "third"}
+    assert read_declared(str(names), "//leaf:leaf", []).names == set()
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"projects\.txt"):
+        read_declared(str(tmp_path / "projects.txt"), "//a:a", [])
+
+
+def test_other_readers_of_the_file_see_names_and_directories(names: Path, tmp_path: Path) -> None:
+    assert read_workspace_names(str(names)) == {
+        "my-core": str(tmp_path / "core"),
+        "other": str(tmp_path / "other"),
+        "third": str(tmp_path / "third"),
+        "leaf": str(tmp_path / "leaf"),
+    }
+
+
+@pytest.mark.parametrize(("label", "short"), [("//a/b:b", "//a/b"), ("//a/b:c", "//a/b:c"), ("//:b", "//:b")])
+def test_labels_are_shown_short(label: str, short: str) -> None:
+    assert short_label(label) == short
+
+
+def test_an_undeclared_requirement_is_an_error_though_it_is_installed(
+    environment: Environment, names: Path, tmp_path: Path
+) -> None:
+    commit(make_prepared(tmp_path / "c", environment, "my-core"), environment.path, disk=Disk("fast"))
+    make_prepared(tmp_path / "p", environment, "leaf", requires=("my-core>=1", "other", "leaf"))
+    before = listing(environment)
+    code, error = install(environment, tmp_path / "p", names)
+    assert code == 62
+    assert "leaf requires projects that //leaf:leaf does not declare:\n  my-core>=1\n  other\n" in error
+    assert 'Add to //leaf:leaf: python_deps += [ "//core:my-core", "//libs:other" ]' in error
+    assert listing(environment) == before
+
+
+def test_what_is_declared_is_installed(environment: Environment, names: Path, tmp_path: Path) -> None:
+    for name in ("my-core", "other"):
+        commit(make_prepared(tmp_path / name, environment, name), environment.path, disk=Disk("fast"))
+    make_prepared(tmp_path / "p", environment, "leaf", requires=("my-core>=1", "other", "leaf"))
+    assert install(environment, tmp_path / "p", names, "--declared", "//core:my-core", "--declared", "//libs:libs") == (
+        0,
+        "",
+    )
+
+
+def test_what_extras_of_others_require_has_to_be_declared_too(
+    environment: Environment, names: Path, tmp_path: Path
+) -> None:
+    core = make_prepared(tmp_path / "c", environment, "my-core", requires=('third; extra == "x"',))
+    # The marker does not hold: without the extra it requires nothing.
+    core = replace(core, requires=())
+    for prepared in (make_prepared(tmp_path / "t", environment, "third"), core):
+        commit(prepared, environment.path, disk=Disk("fast"))
+    make_prepared(tmp_path / "p", environment, "leaf", requires=("my-core[x]",))
+    code, error = install(environment, tmp_path / "p", names, "--declared", "//core:my-core")
+    assert (code, 'python_deps += [ "//libs:third" ]' in error) == (62, True)
+    plain = make_prepared(tmp_path / "q", environment, "leaf", requires=("my-core",))
+    assert install(environment, Path(plain.directory), names, "--declared", "//core:my-core") == (0, "")
+
+
+def test_those_of_a_cycle_are_deferred(environment: Environment, names: Path, tmp_path: Path) -> None:
+    make_prepared(tmp_path / "p", environment, "leaf", requires=("other",))
+    assert install(environment, tmp_path / "p", names, "--defer", "other") == (0, "")
+
+
+def test_a_requirement_of_somebody_else_is_not_declared(environment: Environment, names: Path, tmp_path: Path) -> None:
+    make_prepared(tmp_path / "p", environment, "leaf", requires=("requests",))
+    code, error = install(environment, tmp_path / "p", names)
+    assert (code, "requests is not installed" in error) == (60, True)
+
+
+def test_a_label_needs_the_file(environment: Environment, tmp_path: Path) -> None:
+    make_prepared(tmp_path / "p", environment, "leaf")
+    done = interlock("install", tmp_path / "p", "--venv", environment.path, "--label", "//leaf:leaf")
+    assert (done.returncode, "--workspace" in done.stderr) == (2, True)

@@ -1,0 +1,95 @@
+"""What the templates for GN ask of the edges: a name, an environment's interpreter, a check with a stamp, nothing fetched."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from projects import make_project
+
+from index_server import Index, serve, wheel
+from interlock_runner import interlock, succeed
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Path:
+    succeed("venv", tmp_path / "env", "--seed")
+    return tmp_path / "env"
+
+
+def test_a_project_of_another_name_is_refused(environment: Path, tmp_path: Path) -> None:
+    make_project(tmp_path / "p", "My.Core")
+    words = ["prepare", tmp_path / "p", "--venv", environment, "--output", tmp_path / "o", "--stamp", tmp_path / "s"]
+    done = interlock(*words, "--project", "my.cor")
+    assert done.returncode == 11
+    assert "is called My.Core, and the build file calls it my.cor" in done.stderr
+    assert not (tmp_path / "s").exists()
+    succeed(*words, "--project", "my-core")
+
+
+def test_a_build_environment_for_an_environment_is_that_of_its_interpreter(environment: Path, tmp_path: Path) -> None:
+    stamps = [tmp_path / "a.stamp", tmp_path / "b.stamp"]
+    python = json.loads((environment / ".interlock" / "environment.json").read_text())["interpreter"]["executable"]
+    for stamp, which in zip(stamps, (["--venv", environment], ["--python", python]), strict=True):
+        succeed("build-env", *which, "--stamp", stamp)
+    assert stamps[0].read_bytes() == stamps[1].read_bytes()
+    assert interlock("build-env").returncode == 2
+
+
+def test_a_check_leaves_a_stamp_where_there_is_no_problem(environment: Path, tmp_path: Path) -> None:
+    stamp, depfile = tmp_path / "check.stamp", tmp_path / "check.stamp.d"
+    words = ["check", "--venv", environment, "--stamp", stamp, "--depfile", depfile]
+    assert succeed(*words) == ""
+    assert json.loads(stamp.read_bytes())["edge"] == "check"
+    assert "environment.json" in depfile.read_text()
+    stamp.unlink()
+    next(environment.rglob("pip/__init__.py")).write_text("changed")
+    done = interlock(*words)
+    assert (done.returncode, "pip/__init__.py" in done.stdout) == (1, True)
+    assert not stamp.exists()
+
+
+def offline(index: Index, engine: str, environment: Path, file: Path, **environ: str) -> tuple[int, str]:
+    words = ["requirements", "--venv", environment, "-r", file, "--engine", engine, "--offline"]
+    done = interlock(*words, **{**index.environ, **environ})
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("engine", ["uv", "pip"])
+def test_offline_asks_no_index(engine: str, environment: Path, tmp_path: Path) -> None:
+    (tmp_path / "r.txt").write_text("distant\n")
+    with serve() as index:
+        index.add("distant", "1.0")
+        code, error = offline(index, engine, environment, tmp_path / "r.txt")
+        assert (code, index.asked) == (70, [])
+        assert f"{engine} could not install" in error
+        assert "offline (its exit code" in error
+        # What lies in a directory is no index.
+        (tmp_path / "wheels").mkdir()
+        (tmp_path / "wheels" / "distant-1.0-py3-none-any.whl").write_bytes(wheel("distant", "1.0", ()))
+        places = dict.fromkeys(("PIP_FIND_LINKS", "UV_FIND_LINKS"), str(tmp_path / "wheels"))
+        assert offline(index, engine, environment, tmp_path / "r.txt", **places) == (0, "")
+        assert index.asked == []
+
+
+@pytest.mark.parametrize("command", ["prepare", "build-env"])
+def test_offline_builds_fetch_no_build_requirement(command: str, environment: Path, tmp_path: Path) -> None:
+    make_project(tmp_path / "p", requires=["distant-builder"])
+    words = {
+        "prepare": ["prepare", tmp_path / "p", "--venv", environment, "--output", tmp_path / "o"],
+        "build-env": ["build-env", "-r", "distant-builder", "--venv", environment],
+    }[command]
+    with serve() as index:
+        index.add("distant-builder", "1.0")
+        environ = {**index.environ, "INTERLOCK_CACHE_DIR": str(tmp_path / "cache")}
+        assert interlock(*words, "--offline", **environ).returncode == 70
+        assert index.asked == []
+        succeed(*words, **environ)
+        assert set(index.asked) == {"distant-builder"}
+        shutil.rmtree(tmp_path / "o", ignore_errors=True)
+        succeed(*words, "--offline", **environ)  # the build environment is there now
