@@ -155,7 +155,7 @@ def test_error_names_are_pinned() -> None:
         *("BackendError", "BackendUnavailable", "ConfigurationError", "DependencyMissing", "DiskError", "EngineError"),
         *("EngineUnavailable", "EnvironmentMismatch", "FileConflict", "GraphError", "InterlockError"),
         *("InterpreterNotFound", "LockOrderError", "LockTimeout", "LockUnavailable", "MetadataError"),
-        *("NotAnEnvironment", "RecordMismatch", "UnsafePath", "UsageError", "WheelError"),
+        *("NotAnEnvironment", "RecordMismatch", "UndeclaredDependency", "UnsafePath", "UsageError", "WheelError"),
     ]
     assert {name for name, value in vars(errors).items() if isinstance(value, type)} == set(errors.__all__)
 

@@ -25,11 +25,15 @@ __all__ = ["Declared", "check_declared", "read_declared", "short_label"]
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """The label of a target, the labels of all projects by their normalized names, and the names that the target declares."""
+    """The label of a target, the labels of all projects by their normalized names, and the names that the target declares.
+
+    `anything` tells whether it declares any label at all.
+    """
 
     label: str
     labels: Mapping[str, str]
     names: frozenset[str]
+    anything: bool
 
 
 def read_declared(path: str, label: str, declared: Iterable[str]) -> Declared:
@@ -67,7 +71,7 @@ def read_declared(path: str, label: str, declared: Iterable[str]) -> Declared:
             seen.add(one)
             waiting += groups.get(one, ())
             found.add(names.get(one, ""))
-    return Declared(label, labels, frozenset(found - {""}))
+    return Declared(label, labels, frozenset(found - {""}), anything=bool(seen))
 
 
 def check_declared(
@@ -98,7 +102,7 @@ def check_declared(
     labels = ", ".join(f'"{short_label(label)}"' for label in sorted(missing))
     raise UndeclaredDependency(
         f"{who} requires projects that {declared.label} does not declare:{lines}",
-        advice=f"Add to {declared.label}: python_deps += [ {labels} ]\n  Nothing was changed.",
+        advice=f"Add to {declared.label}: python_deps {'+=' if declared.anything else '='} [ {labels} ]\n  Nothing was changed.",
     )
 
 

@@ -91,12 +91,9 @@ def commit(
         with changing(path, disk=disk, timeout=timeout, subject=prepared.normalized) as environment:
             _check_made_for(prepared, environment)
             installed = scan(environment.site_packages)
-            if declared is not None:
-                _require_declared(prepared, installed, environment, declared, deferred)
-            _require(prepared, installed, environment, deferred, lenient)
-            change = (
-                None if _is_installed(prepared, environment) else changes_to_install(prepared, installed, environment)
-            )
+            _require(prepared, installed, environment, deferred, lenient, declared)
+            done = _is_installed(prepared, environment)
+            change = None if done else changes_to_install(prepared, installed, environment)
             if change is not None:
                 replaced = seen not in {"", environment.identity}
                 if not staging or replaced or not os.path.isdir(staged_root(path, staging)):
@@ -175,27 +172,19 @@ def _require(
     environment: Environment,
     deferred: set[str],
     any_version: set[str],
+    declared: Declared | None,
 ) -> None:
     # A requirement on itself (pkg[extra] of pkg) is met by this very commit.
     deferred = {*deferred, prepared.normalized}
+    if declared is not None:
+        from interlock.declared import check_declared
+
+        check_declared(prepared.name, prepared.requires, installed, environment.interpreter, declared, defer=deferred)
     problems = unsatisfied(
         prepared.requires, installed, environment.interpreter, defer=deferred, any_version=any_version
     )
     if problems:
         raise _dependency_missing(f"{prepared.name} {prepared.version}", problems, environment)
-
-
-def _require_declared(
-    prepared: Prepared,
-    installed: Mapping[str, Sequence[Installed]],
-    environment: Environment,
-    declared: Declared,
-    deferred: set[str],
-) -> None:
-    from interlock.declared import check_declared
-
-    defer = {*deferred, prepared.normalized}
-    check_declared(prepared.name, prepared.requires, installed, environment.interpreter, declared, defer=defer)
 
 
 def _verify(members: Collection[str], environment: Environment, any_version: set[str]) -> None:

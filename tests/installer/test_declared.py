@@ -90,7 +90,7 @@ def test_an_undeclared_requirement_is_an_error_though_it_is_installed(
     code, error = install(environment, tmp_path / "p", names)
     assert code == 62
     assert "leaf requires projects that //leaf:leaf does not declare:\n  my-core>=1\n  other\n" in error
-    assert 'Add to //leaf:leaf: python_deps += [ "//core:my-core", "//libs:other" ]' in error
+    assert 'Add to //leaf:leaf: python_deps = [ "//core:my-core", "//libs:other" ]' in error
     assert listing(environment) == before
 
 
