@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from trees import pyproject
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ACTIONS",
     "EVERYTHING",
+    "STAMP_FILES",
     "arguments",
     "below",
     "build_file",
@@ -27,9 +29,12 @@ __all__ = [
     "minimal",
     "prepare",
     "project",
+    "with_ninja",
 ]
 
 IMPORT = 'import("//build/interlock/interlock.gni")\n\n'
+
+STAMP_FILES = 2193  # the first GN that does without: 50ecf4c8 of September 2024
 
 # What does work, by label; all others are groups.
 ACTIONS = (
@@ -55,7 +60,7 @@ def build_file(*calls: str) -> str:
 def project(name: str, *dependencies: str, version: str = "1.0", more: str = "", module: str = "") -> dict[str, str]:
     """Return the files of a project of one module, with their paths in the project's directory."""
     module = module or name.rpartition(".")[2].partition("-")[0]
-    more = f'{more}\n[tool.flit.module]\nname = "{module}"\n'
+    more = f'description = "A sample."\n{more}\n[tool.flit.module]\nname = "{module}"\n'
     return {
         "pyproject.toml": pyproject(name, *dependencies, version=version, more=more),
         f"{module}.py": f'"""The module of {name}."""\n\nNAME = "{name}"\n',
@@ -322,3 +327,16 @@ def arguments(tree: Tree, label: str) -> list[str]:
     described = json.loads(tree.run_gn("desc", "out", label, "args", "--format=json"))
     words: Iterable[str] = next(iter(described.values()))["args"]
     return list(words)
+
+
+def with_ninja(tree: Tree, ninja: str) -> Tree:
+    """Return a tree that another Ninja builds.
+
+    GN without stamp files needs a Ninja that records when a command started, as those since 1.12 do: before, what depends on a
+    phony target and leaves its output as it is (restat) runs in each build.
+    """
+    version = subprocess.run([ninja, "--version"], capture_output=True, text=True, check=True).stdout
+    if gn_version(tree.gn) >= STAMP_FILES and int(version.split(".")[1]) < 12:
+        with (tree.root / ".gn").open("a") as dotfile:
+            dotfile.write("no_stamp_files = false\n")
+    return replace(tree, ninja=ninja)

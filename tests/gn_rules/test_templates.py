@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gn_samples import ACTIONS, EVERYTHING, arguments, build_file, everywhere, gn_version, labels, minimal, project
+from gn_samples import (
+    ACTIONS,
+    EVERYTHING,
+    STAMP_FILES,
+    arguments,
+    build_file,
+    everywhere,
+    gn_version,
+    labels,
+    minimal,
+    project,
+)
 from gn_trees import TEMPLATES, TOOLCHAINS
 
 if TYPE_CHECKING:
@@ -20,7 +31,6 @@ if TYPE_CHECKING:
 
 PUBLIC = [path for path in sorted(TEMPLATES.glob("*.gni")) if path.name != "internal.gni"]
 LEAF = "my.leaf-package/BUILD.gn"
-STAMP_FILES = 2193  # the first GN that does without: 50ecf4c8 of September 2024
 
 
 def outcome(tree: Tree, files: dict[str, str], *words: str) -> str:

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from interlock.durable import Disk
-from interlock.stamp import relative_path, write_depfile
+from interlock.stamp import write_depfile
 from interlock_gn.generate import Options, generate
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if something would change")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="how to print the summary")
     parser.add_argument(
-        "--stamp", metavar="FILE", help="touch this file if a BUILD.gn changed; print nothing but errors"
+        "--stamp", metavar="FILE", help="touch this file if a BUILD.gn changed; print only errors and warnings"
     )
     parser.add_argument("--depfile", metavar="FILE", help="write a depfile (Make syntax) of all files that were read")
 
@@ -60,8 +60,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.format == "json":
         shown = {name: value for name, value in asdict(generated).items() if name != "inputs"}
         print(json.dumps(shown, indent=1))
-    elif not arguments.stamp:
-        _print(generated, check=arguments.check)
+    else:
+        for line in generated.warnings:
+            print(f"interlock: warning: {line}", file=sys.stderr)
+        if not arguments.stamp:
+            _print(generated, check=arguments.check)
     if generated.missing:
         return 1
     if arguments.stamp:
@@ -72,15 +75,15 @@ def run(arguments: argparse.Namespace) -> int:
 def _finish(arguments: argparse.Namespace, generated: Generated, disk: Disk, started_ns: int) -> None:
     """Leave the depfile, and tell by the time of the stamp whether GN must read the files again."""
     if arguments.depfile:
-        inputs = [relative_path(path) for path in generated.inputs]
+        # Absolute, unlike those of the other edges: a pyproject.toml is an input of its project's edges too, and what
+        # build.ninja itself names may not be missing. For Ninja this is another file, and when it goes, that is a change.
+        inputs = [path.replace(os.sep, "/") for path in generated.inputs]
         write_depfile(arguments.depfile, arguments.stamp, inputs, disk=disk)
     if generated.written or generated.removed:
         disk.set_mtime(arguments.stamp, started_ns)
 
 
 def _print(generated: Generated, *, check: bool) -> None:
-    for line in generated.warnings:
-        print(f"interlock: warning: {line}", file=sys.stderr)
     for path in generated.written:
         print(f"{path} {'is out of date' if check else 'written'}")
     for path in generated.removed:
