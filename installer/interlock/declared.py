@@ -100,9 +100,10 @@ def check_declared(
         return
     lines = "".join(f"\n  {line}" for line in missing.values())
     labels = ", ".join(f'"{short_label(label)}"' for label in sorted(missing))
+    assignment = "+=" if declared.anything else "="
     raise UndeclaredDependency(
         f"{who} requires projects that {declared.label} does not declare:{lines}",
-        advice=f"Add to {declared.label}: python_deps {'+=' if declared.anything else '='} [ {labels} ]\n  Nothing was changed.",
+        advice=f"Add to {declared.label}: python_deps {assignment} [ {labels} ]\n  Nothing was changed.",
     )
 
 

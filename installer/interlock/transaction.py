@@ -74,8 +74,7 @@ def commit(
 
     Raises:
         EnvironmentMismatch: it was prepared for another path or interpreter.
-        UndeclaredDependency: something is not; nothing was changed.
-        DependencyMissing: a requirement is not installed; nothing was changed (or, for `verify`, all members are in).
+        UndeclaredDependency, DependencyMissing: nothing was changed (or, for `verify`, all members are in).
         FileConflict: another distribution owns one of the paths; nothing was changed.
         LockTimeout, LockUnavailable: nothing was changed.
         DiskError: refused; nothing was changed, or (after the first rename) the next commit finishes it.
