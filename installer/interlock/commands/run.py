@@ -1,7 +1,8 @@
 """Run a command in an environment, as if it were activated; its exit code is this command's.
 
 A command that is a plain name is looked for among the environment's own scripts first, then on PATH. With --locked, nothing
-can change the environment while the command runs (and it must not try to: it would wait for itself).
+can change the environment while the command runs (and it must not try to: it would wait for itself). With --depfile, the
+command is Python, and every source file that it imports from below --root is an input of --target.
 """
 
 from __future__ import annotations
@@ -26,9 +27,18 @@ NOT_EXECUTABLE = 126
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `interlock run`."""
-    parser.usage = "interlock run --venv PATH [--locked] [--lock-timeout SECONDS] -- COMMAND [ARGUMENT ...]"
+    parser.usage = (
+        "interlock run --venv PATH [--locked] [--lock-timeout SECONDS] -- COMMAND [ARGUMENT ...]\n"
+        "       interlock run --venv PATH [--locked] --depfile FILE --target FILE --root DIR\n"
+        "                     -- python (-m MODULE | SCRIPT) [ARGUMENT ...]"
+    )
     parser.add_argument("--venv", required=True, metavar="PATH", help="the environment")
     parser.add_argument("--locked", action="store_true", help="hold the environment's lock, shared, while it runs")
+    parser.add_argument(
+        "--depfile", metavar="FILE", help="write a depfile (Make syntax) of the modules that were imported"
+    )
+    parser.add_argument("--target", metavar="FILE", help="what the depfile is for: the first output of the command")
+    parser.add_argument("--root", metavar="DIR", help="modules below this directory are inputs")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND [ARGUMENT ...]", help="what to run")
 
 
@@ -37,10 +47,34 @@ def run(arguments: argparse.Namespace) -> int:
     command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
     if not command:
         raise UsageError("no command to run", advice="interlock run --venv PATH -- COMMAND [ARGUMENT ...]")
+    if arguments.depfile:
+        command = _watched(arguments, command)
     if arguments.locked:
         with reading(arguments.venv, timeout=arguments.lock_timeout) as environment:
             return _start(environment, command, wait=True)
     return _start(open_environment(arguments.venv), command)
+
+
+def _watched(arguments: argparse.Namespace, command: list[str]) -> list[str]:
+    """Return a command that runs the same program and writes the depfile."""
+    if not arguments.target or not arguments.root:
+        raise UsageError(
+            "--depfile without --target and --root", advice="--target is the first output, --root the source tree."
+        )
+    if (
+        command[0] not in {"python", "python3"}
+        or len(command) < 2
+        or (command[1][:1] == "-" and command[1:2] != ["-m"])
+    ):
+        raise UsageError(
+            f"with --depfile, {' '.join(command[:2])!r} cannot be run: only a module or a script",
+            advice="-- python -m MODULE [ARGUMENT ...], or -- python SCRIPT [ARGUMENT ...]",
+        )
+    if command[1] == "-m" and len(command) < 3:
+        raise UsageError("python -m without a module", advice="-- python -m MODULE [ARGUMENT ...]")
+    script = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "_imports_script.py")
+    words = [arguments.depfile, arguments.target, arguments.root, arguments.venv]
+    return [command[0], script, *words, *command[1:]]
 
 
 def activated(environment: Environment, inherited: dict[str, str]) -> dict[str, str]:
