@@ -39,6 +39,7 @@ COMMANDS = {
     ),
     "install": ("interlock.commands.install", "commit a prepared project to an environment, whole or not at all"),
     "editable": ("interlock.commands.editable", "prepare and install in one"),
+    "wheel": ("interlock.commands.wheel", "build a wheel of a project to give away, not editable"),
     "uninstall": ("interlock.commands.uninstall", "remove distributions from an environment"),
     "list": ("interlock.commands.list", "list what is installed in an environment"),
     "check": ("interlock.commands.check", "verify an environment: files, dependencies, stamps"),
