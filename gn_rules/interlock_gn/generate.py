@@ -126,7 +126,7 @@ class _Tree:
         self.written: list[str] = []
         self.removed: list[str] = []
         self.missing: dict[str, str] = {}
-        self.by_hand: list[str] = []
+        self.files: list[str] = []
 
     def generated(self, directory: str) -> str:
         """Return the text of a BUILD.gn, "" where there is none, or one that was written by hand."""
@@ -137,8 +137,8 @@ class _Tree:
         """Write a BUILD.gn, unless it is there as it should be, or was written by hand."""
         there = self._read(directory)
         name = self._name(directory)
+        self.files.append(self._path(directory))
         if there and not is_generated(there):
-            self.by_hand.append(self._path(directory))
             lacking = [call for call in calls if not has_call(there, call.target)]
             if not calls:
                 raise ConfigurationError(
@@ -182,5 +182,6 @@ def _inputs(workspace: Workspace, graphs: Iterable[EnvironmentGraph], tree: _Tre
     root = workspace.configuration.root
     read = {os.path.join(root, path) for path in (*workspace.files_read, *workspace.directories)}
     read |= {os.path.realpath(graph.interpreter.executable) for graph in graphs}
-    read |= {os.path.abspath(interlock.__file__), *tree.by_hand}
+    # Those that were written too: one that is edited or removed is written again.
+    read |= {os.path.abspath(interlock.__file__), *tree.files}
     return sorted(read)

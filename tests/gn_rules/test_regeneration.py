@@ -144,6 +144,16 @@ def test_a_project_that_goes_takes_its_build_file_along(built: Tree, whole: bool
     assert NO_WORK in built.build()
 
 
+def test_a_generated_file_that_is_edited_or_removed_is_written_again(copied: Tree, ninja: str) -> None:
+    tree = finish(with_ninja(copied, ninja))
+    texts = {path: path.read_text() for path in tree.root.glob("**/BUILD.gn")}
+    (tree.root / "libs" / "leaf" / "BUILD.gn").unlink()
+    edit(tree, "libs/core/BUILD.gn", "interlock_project", "not_interlock_project")
+    tree.build()
+    assert {path: path.read_text() for path in tree.root.glob("**/BUILD.gn")} == texts
+    assert NO_WORK in tree.build()
+
+
 def test_a_mistake_stops_the_build_until_it_is_mended(built: Tree) -> None:
     edit(built, "libs/leaf/pyproject.toml", "dependencies = []", 'dependencies = ["core[x"]')
     edit(built, "pyproject.toml", "[tool.interlock]", "[tool.interlock]\nmember = 1")
