@@ -19,23 +19,22 @@ if TYPE_CHECKING:
 
 
 def main(words: list[str]) -> int:
-    program = ""
     if words[:1] == ["--program"]:
-        program, words = words[1], words[2:]
-    arguments = list(expanded(words))
-    if not program:
-        # The directory of this script comes first on sys.path, and is a directory of GN files.
-        sys.path.pop(0)
+        arguments = list(expanded(words[2:]))
+        program, reason = words[1], f"interlock_program, {words[1]!r}, is neither a program nor the name of one on PATH"
+    else:
+        arguments = list(expanded(words))
+        # Python puts the directory of this script first on sys.path, and it is a directory of GN files.
+        if os.path.realpath(sys.path[0]) == os.path.dirname(os.path.realpath(__file__)):
+            del sys.path[0]
         try:
             from interlock.cli import main as interlock
-        except ImportError:
-            program = "interlock"
+        except ImportError as error:
+            program, reason = "interlock", f"{sys.executable} does not have it ({error}), and there is none on PATH"
         else:
             return interlock(arguments)
     found = find(program)
-    if not found:
-        return fail(program)
-    return become([found, *arguments])
+    return become([found, *arguments]) if found else fail(reason)
 
 
 def expanded(given: Iterable[str]) -> Iterator[str]:
@@ -45,8 +44,10 @@ def expanded(given: Iterable[str]) -> Iterator[str]:
             yield word
             yield from words
         elif word == "--arguments":
-            with open(next(words), encoding="utf-8") as reader:
-                yield from reader.read().splitlines()
+            # As GN writes it: UTF-8, and whatever bytes the names of files are.
+            with open(next(words), encoding="utf-8", errors="surrogateescape", newline="\n") as reader:
+                for line in reader:
+                    yield line.rstrip("\n")
         else:
             yield word
 
@@ -57,10 +58,10 @@ def find(program: str) -> str | None:
     return shutil.which(program)
 
 
-def fail(program: str) -> int:
+def fail(reason: str) -> int:
     sys.stderr.write(
-        f"interlock: error: {program!r} is neither a program nor on PATH, and {sys.executable} does not have interlock\n"
-        f"  Install it there (`{sys.executable} -m pip install interlock`), or set interlock_program in args.gn, or in\n"
+        f"interlock: error: {reason}\n"
+        f"  Install it (`{sys.executable} -m pip install interlock`), or set interlock_program in args.gn, or in\n"
         '  default_args of .gn, to its path: interlock_program = "//.interlock/bin/interlock"\n'
     )
     return 127
