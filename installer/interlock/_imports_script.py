@@ -85,12 +85,8 @@ def escaped(path: str) -> str:
     return f"{text}/." if path.endswith((":", "\\")) else text
 
 
-def run_script(script: str) -> None:
-    """Run a file as __main__ (Python's reference, "Command line", <script>)."""
-    if os.path.isdir(script):
-        runpy.run_path(script, run_name="__main__")
-        return
-    path = os.path.abspath(script)
+def run_script(path: str) -> None:
+    """Run a file as __main__."""
     with io.open_code(path) as reader:
         code = compile(reader.read(), path, "exec", dont_inherit=True)
     module = sys.modules["__main__"]
@@ -98,23 +94,48 @@ def run_script(script: str) -> None:
     exec(code, module.__dict__)  # noqa: S102 - to run the program is what this is for
 
 
-def main() -> None:
+def run(word: str, script: str) -> None:
+    """Do what `python WORD` does: a module after -m, a directory or archive with a __main__, or a file.
+
+    Python's manual, "Command line and environment".
+    """
+    safe = getattr(sys.flags, "safe_path", False)
+    if script and not os.path.isdir(script) and not zipfile_like(script):
+        if not safe:
+            sys.path[0] = os.path.dirname(os.path.realpath(script))
+        run_script(script)
+        return
+    if word == "-m":
+        del sys.argv[:1]
+        if not safe:
+            sys.path[0] = os.getcwd()
+    else:
+        sys.path[:1] = [script, *sys.path[:1]] if safe else [script]
+    runpy._run_module_as_main(sys.argv[0] if word == "-m" else "__main__", word == "-m")  # type: ignore[attr-defined]
+
+
+def zipfile_like(path: str) -> bool:
+    """Tell whether Python would import from a file: an archive, which may have a program's first line before it."""
+    try:
+        import zipimport
+
+        zipimport.zipimporter(path)
+    except ImportError:
+        return False
+    return True
+
+
+def main() -> int:
     *names, word = sys.argv[1:6]
     imports = Imports(*names)
     del sys.argv[:5]
-    is_module = word == "-m"
-    script = "" if is_module else os.path.abspath(word)
-    if not getattr(sys.flags, "safe_path", False):
-        sys.path[0] = os.getcwd() if is_module else os.path.dirname(os.path.realpath(script))
+    # As Python spells it: absolute, and otherwise as it was given.
+    script = "" if word == "-m" else os.path.join(os.getcwd(), word)
     own = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")
     imports.start(script)
     try:
-        if is_module:
-            del sys.argv[:1]
-            runpy._run_module_as_main(sys.argv[0])  # type: ignore[attr-defined]
-        else:
-            run_script(word)
+        run(word, script)
     except (SystemExit, KeyboardInterrupt):
         raise
     except BaseException as error:  # noqa: BLE001 - shown as Python shows it, without the frames of this file
@@ -122,8 +143,9 @@ def main() -> None:
         while trace is not None and trace.tb_frame.f_globals is own.__dict__:
             trace = trace.tb_next
         sys.excepthook(type(error), error.with_traceback(trace), trace)
-        sys.exit(1)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -45,12 +45,17 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was looked at in an environment, and what is wrong with it."""
+    """What was looked at in an environment, and what is wrong with it.
+
+    `digest` is the SHA-256 (hex) of the names and versions of what is installed, `records` are the RECORDs (absolute paths).
+    """
 
     environment: str
     identity: str
     distributions: int
     files: int
+    digest: str
+    records: tuple[str, ...]
     problems: tuple[Problem, ...]
 
 
@@ -71,7 +76,10 @@ def check_environment(path: str, *, stamps: str | None = None, timeout: float | 
             problems += [*record_problems, *_files(distribution, entries, environment)]
             problems += _metadata(distribution, installed, environment)
         problems += _stamps(stamps, installed, environment) if stamps else ()
-        return Report(environment.path, environment.identity, len(found), files, tuple(problems))
+        records = tuple(os.path.join(one.directory, "RECORD") for one in found)
+        listed = "".join(f"{one.normalized}=={one.version}\n" for one in found)
+        digest = hashlib.sha256(listed.encode("utf-8", "surrogateescape")).hexdigest()
+        return Report(environment.path, environment.identity, len(found), files, digest, records, tuple(problems))
 
 
 def _journals(environment: Environment) -> Iterator[Problem]:

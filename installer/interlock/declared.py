@@ -27,13 +27,15 @@ __all__ = ["Declared", "check_declared", "read_declared", "short_label"]
 class Declared:
     """The label of a target, the labels of all projects by their normalized names, and the names that the target declares.
 
-    `anything` tells whether it declares any label at all.
+    `anything` tells whether it declares any label at all, `groups` whether one of these is a group: what that leads to, only
+    the file knows.
     """
 
     label: str
     labels: Mapping[str, str]
     names: frozenset[str]
     anything: bool
+    groups: bool
 
 
 def read_declared(path: str, label: str, declared: Iterable[str]) -> Declared:
@@ -71,7 +73,7 @@ def read_declared(path: str, label: str, declared: Iterable[str]) -> Declared:
             seen.add(one)
             waiting += groups.get(one, ())
             found.add(names.get(one, ""))
-    return Declared(label, labels, frozenset(found - {""}), anything=bool(seen))
+    return Declared(label, labels, frozenset(found - {""}), bool(seen), not seen.isdisjoint(groups))
 
 
 def check_declared(
@@ -86,15 +88,15 @@ def check_declared(
     """Raise if a project requires another one of the workspace that its target does not declare, installed or not.
 
     What the extras that it asks of others require counts as required by it: it is what `unsatisfied` looks at. `defer` names
-    projects that need not be declared.
+    projects that need not be declared; what their extras require is not looked at, for they may not be there yet.
 
     Raises:
         UndeclaredDependency: all of them, with the line to add.
     """
     missing: dict[str, str] = {}
-    for requirement in _reached(requires, installed, interpreter, set()):
+    for requirement in _reached(requires, installed, interpreter, frozenset(defer), set()):
         name = requirement.name
-        if name in declared.labels and name not in declared.names and name not in defer:
+        if name in declared.labels and name not in declared.names:
             missing.setdefault(declared.labels[name], requirement.requirement)
     if not missing:
         return
@@ -111,16 +113,19 @@ def _reached(
     requires: Iterable[Requirement],
     installed: Mapping[str, Sequence[Installed]],
     interpreter: Interpreter,
+    defer: frozenset[str],
     seen: set[tuple[str, str]],
 ) -> Iterator[Requirement]:
     for requirement in requires:
+        if requirement.name in defer:
+            continue
         yield requirement
         for extra in requirement.extras:
             found = installed.get(requirement.name, ())
             if found and (requirement.name, extra) not in seen:
                 seen.add((requirement.name, extra))
                 wanted = requirements_of(found[0], interpreter, (extra,), only_extras=True)
-                yield from _reached(wanted, installed, interpreter, seen)
+                yield from _reached(wanted, installed, interpreter, defer, seen)
 
 
 def short_label(label: str) -> str:

@@ -65,8 +65,15 @@ SCRUBBED = frozenset(
 )
 
 
-# Directories that hold wheels (PIP_FIND_LINKS, UV_FIND_LINKS) and caches are still looked at.
-OFFLINE = {"UV_OFFLINE": "1", "PIP_NO_INDEX": "1"}
+# Directories that hold wheels (PIP_FIND_LINKS, UV_FIND_LINKS) and caches are still looked at. pip has no setting that keeps it
+# from the URLs of requirements and of --find-links: it gets a proxy that is not there. git clones for both.
+OFFLINE = {
+    "UV_OFFLINE": "1",
+    "PIP_NO_INDEX": "1",
+    "PIP_PROXY": "http://127.0.0.1:9",
+    "PIP_RETRIES": "0",
+    "GIT_ALLOW_PROTOCOL": "file",
+}
 
 
 def go_offline() -> None:

@@ -28,6 +28,7 @@ from interlock.wheel import open_wheel
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from interlock.build_recipe import Recipe
     from interlock.durable import Disk
     from interlock.environment import Environment
     from interlock.hooks import ConfigSettings, Project
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from interlock.prepared import Requirement
     from interlock.wheel import Wheel
 
-__all__ = ["BuildOptions", "PrepareResult", "prepare", "project_metadata"]
+__all__ = ["BuildOptions", "PrepareResult", "prepare", "project_metadata", "recipe_for"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +168,15 @@ def _ready(
         with source_tree(project.directory, disk=disk, timeout=timeout):
             yield HookEnvironment.without_isolation(environment), []
         return
-    recipe = make_recipe(
+    recipe = recipe_for(project, options, interpreter)
+    settings = options.config_settings
+    with surroundings(project, recipe, settings, "editable", disk=disk, timeout=timeout) as (build, used):
+        yield HookEnvironment.of(build), environment_inputs(build, used)
+
+
+def recipe_for(project: Project, options: BuildOptions, interpreter: Interpreter) -> Recipe:
+    """Return what the build environment of a project is made from."""
+    return make_recipe(
         project.requires,
         interpreter=interpreter,
         constraints=options.constraints,
@@ -175,9 +184,6 @@ def _ready(
         engine=options.engine,
         wanted_by=project.directory,
     )
-    settings = options.config_settings
-    with surroundings(project, recipe, settings, "editable", disk=disk, timeout=timeout) as (build, used):
-        yield HookEnvironment.of(build), environment_inputs(build, used)
 
 
 def _write(

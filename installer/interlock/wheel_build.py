@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from interlock.build_environment import environment_inputs
-from interlock.build_recipe import make_recipe
 from interlock.build_requirements import tree_files, tree_name
 from interlock.distribution import normalize
 from interlock.hooks import HookEnvironment, open_project
 from interlock.inputs import project_inputs
 from interlock.local_wheels import surroundings
+from interlock.prepare import recipe_for
 from interlock.timings import span
 from interlock.wheel import open_wheel
 
@@ -55,8 +55,8 @@ def build_wheel(
 ) -> BuiltWheel:
     """Build a wheel of the project in `source` and put it into the directory `output`, in the place of older ones of it.
 
-    Holds the build environment's lock (shared) and the source tree's. Nothing is written into the source tree by setuptools,
-    whose `build` directory would keep modules that are gone. A wheel that is there with the same bytes stays as it is.
+    Holds the build environment's lock (shared) and the source tree's. setuptools writes nothing into the source tree: its
+    `build` directory keeps modules that are gone. A wheel that is there with the same bytes stays.
 
     Raises:
         BackendUnavailable, BackendError: no backend, or it failed.
@@ -67,33 +67,28 @@ def build_wheel(
     """
     source, output = os.path.abspath(source), os.path.abspath(output)
     project = open_project(source, reproduce=shlex.join([sys.executable, "-m", "build", "--wheel", source]))
-    recipe = make_recipe(
-        project.requires,
-        interpreter=interpreter,
-        constraints=options.constraints,
-        local=options.workspace,
-        engine=options.engine,
-        wanted_by=source,
-    )
+    recipe = recipe_for(project, options, interpreter)
     disk.make_directory(output)
     # One hook at a time has the tree, so one directory for each tree is enough.
     work = os.path.join(output, f".{tree_name(source)}.tmp")
-    settings = options.config_settings
     with (
         _apart(work, disk),
-        surroundings(project, recipe, settings, "wheel", disk=disk, timeout=timeout) as (environment, used),
+        surroundings(project, recipe, options.config_settings, "wheel", disk=disk, timeout=timeout) as (
+            environment,
+            used,
+        ),
     ):
         built = os.path.join(work, "wheel")
         disk.make_directory(built)
         with span("build", source):
-            path = project.build_wheel(HookEnvironment.of(environment), settings, built)
+            path = project.build_wheel(HookEnvironment.of(environment), options.config_settings, built)
         name, version = _identity(path)
         final, sha256 = _publish(path, output, name, disk)
-        inputs = [*environment_inputs(environment, used), *project_inputs(source), *_sources(source, output)]
-    found = tuple(dict.fromkeys(map(os.path.abspath, inputs)))
+        found = {*environment_inputs(environment, used), *project_inputs(source), *_sources(source, output)}
+    inputs = tuple(sorted(map(os.path.abspath, found)))
     # An input too, for a build that has to notice that it is gone: so it cannot be newer than what it was made of.
-    disk.set_mtime(final, max(os.stat(path).st_mtime_ns for path in found))
-    return BuiltWheel(final, name, version, sha256, (*found, final))
+    disk.set_mtime(final, max(os.stat(path).st_mtime_ns for path in inputs))
+    return BuiltWheel(final, name, version, sha256, (*inputs, final))
 
 
 @contextlib.contextmanager

@@ -124,6 +124,28 @@ def test_those_of_a_cycle_are_deferred(environment: Environment, names: Path, tm
     assert install(environment, tmp_path / "p", names, "--defer", "other") == (0, "")
 
 
+def test_what_deferred_ones_require_is_not_looked_at_whether_they_are_installed_or_not(
+    environment: Environment, names: Path, tmp_path: Path
+) -> None:
+    # A build that starts with an empty environment and one that finds everything there have to say the same.
+    make_prepared(tmp_path / "p", environment, "leaf", requires=("other[x]",))
+    assert install(environment, tmp_path / "p", names, "--defer", "other") == (0, "")
+    other = make_prepared(tmp_path / "o", environment, "other", requires=('third; extra == "x"',))
+    commit(replace(other, requires=()), environment.path, disk=Disk("fast"))
+    assert install(environment, tmp_path / "p", names, "--defer", "other") == (0, "")
+
+
+def test_the_file_is_an_input_where_it_decides(environment: Environment, names: Path, tmp_path: Path) -> None:
+    commit(make_prepared(tmp_path / "o", environment, "other"), environment.path, disk=Disk("fast"))
+    make_prepared(tmp_path / "p", environment, "leaf", requires=("other",))
+    depfile = tmp_path / "d"
+    edge = ["--stamp", str(tmp_path / "s"), "--depfile", str(depfile)]
+    assert install(environment, tmp_path / "p", names, *edge, "--declared", "//libs:other") == (0, "")
+    assert "projects.txt" not in depfile.read_text(encoding="utf-8"), "another project does not run this again"
+    assert install(environment, tmp_path / "p", names, *edge, "--declared", "//libs:libs") == (0, "")
+    assert "projects.txt" in depfile.read_text(encoding="utf-8"), "the members of a group are there alone"
+
+
 def test_a_requirement_of_somebody_else_is_not_declared(environment: Environment, names: Path, tmp_path: Path) -> None:
     make_prepared(tmp_path / "p", environment, "leaf", requires=("requests",))
     code, error = install(environment, tmp_path / "p", names)

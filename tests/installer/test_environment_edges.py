@@ -90,6 +90,18 @@ def test_one_that_was_made_again_by_hand_is_noticed(venv: Build, tmp_path: Path)
     assert venv.receipt()["environment"] != before["environment"]
 
 
+def test_a_tree_that_was_moved_gets_an_environment_of_its_place(ninja: str, tmp_path: Path) -> None:
+    (tmp_path / "before").mkdir()
+    build = Build(ninja, tmp_path / "before", "venv", "venv ../env")
+    assert build.ran()
+    before = build.receipt()
+    (tmp_path / "before").rename(tmp_path / "after")
+    build.out, build.stamp = tmp_path / "after" / "out", tmp_path / "after" / "out" / "venv.stamp"
+    assert build.ran()
+    assert build.run() == NO_WORK
+    assert build.receipt()["environment"] != before["environment"]
+
+
 def test_a_touch_runs_the_edge_and_leaves_the_stamp(venv: Build, tmp_path: Path) -> None:
     venv.run()
     before = venv.stamp.stat().st_mtime_ns

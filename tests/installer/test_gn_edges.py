@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import shutil
+import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -54,6 +58,47 @@ def test_a_check_leaves_a_stamp_where_there_is_no_problem(environment: Path, tmp
     assert not stamp.exists()
 
 
+def check_in_ninja(ninja: str, out: Path) -> Callable[[], list[str]]:
+    """Write a build file with a check edge and one after it; return what builds and says which of the two ran."""
+    out.mkdir(exist_ok=True)
+    program = shlex.join([sys.executable, "-P", "-m", "interlock"])
+    (out / "build.ninja").write_text(
+        f"rule check\n  command = {program} check --venv ../env --stamp $out --depfile $out.d\n"
+        "  description = check\n  depfile = $out.d\n  deps = gcc\n  restat = 1\n"
+        "rule after\n  command = touch $out\n  description = after\n"
+        "build check.stamp: check\nbuild done: after check.stamp\n",
+        encoding="utf-8",
+    )
+
+    def build() -> list[str]:
+        done = subprocess.run([ninja, "-C", out], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return [line.split("] ")[1] for line in done.stdout.splitlines() if line.startswith("[")]
+
+    return build
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the build file needs touch")
+def test_a_check_runs_again_when_something_is_installed_anew(ninja: str, environment: Path, tmp_path: Path) -> None:
+    build = check_in_ninja(ninja, tmp_path / "out")
+    assert (build(), build()) == (["check", "after"], [])
+    record = next(environment.rglob("pip-*.dist-info/RECORD"))
+    record.write_bytes(record.read_bytes())
+    assert (build(), build()) == (["check"], []), "what is installed is what it was"
+    # Another version of as many files.
+    renamed = record.parent.with_name("pip-999.dist-info")
+    record.parent.rename(renamed)
+    text = (renamed / "RECORD").read_text(encoding="utf-8")
+    (renamed / "RECORD").write_text(text.replace(f"{record.parent.name}/", "pip-999.dist-info/"), encoding="utf-8")
+    assert (build(), build()) == (["check", "after"], [])
+
+
+def test_a_check_for_people_can_leave_a_depfile(environment: Path, tmp_path: Path) -> None:
+    said = succeed("check", "--venv", environment, "--depfile", tmp_path / "check.d")
+    assert said.endswith("no problems\n")
+    assert "RECORD" in (tmp_path / "check.d").read_text(encoding="utf-8")
+
+
 def offline(index: Index, engine: str, environment: Path, file: Path, **environ: str) -> tuple[int, str]:
     words = ["requirements", "--venv", environment, "-r", file, "--engine", engine, "--offline"]
     done = interlock(*words, **{**index.environ, **environ})
@@ -77,11 +122,46 @@ def test_offline_asks_no_index(engine: str, environment: Path, tmp_path: Path) -
         assert index.asked == []
 
 
-@pytest.mark.parametrize("command", ["prepare", "build-env"])
+@pytest.mark.parametrize("engine", ["uv", "pip"])
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "distant @ {url}/files/distant/distant-1.0-py3-none-any.whl",
+        "--find-links {url}/simple/distant\ndistant",
+        "--index-url {url}/simple\ndistant",
+        "-r {url}/simple/distant",
+        "distant @ git+{url}/simple/distant",
+    ],
+    ids=["url", "find-links", "index", "file", "git"],
+)
+def test_offline_holds_for_what_a_file_says(engine: str, lines: str, environment: Path, tmp_path: Path) -> None:
+    with serve() as index:
+        index.add("distant", "1.0")
+        (tmp_path / "r.txt").write_text(lines.format(url=index.url) + "\n", encoding="utf-8")
+        assert offline(index, engine, environment, tmp_path / "r.txt")[0] == 70
+        assert index.asked == []
+
+
+def test_offline_takes_what_is_cached(environment: Path, tmp_path: Path) -> None:
+    (tmp_path / "r.txt").write_text("distant\n", encoding="utf-8")
+    words = ["requirements", "-r", tmp_path / "r.txt", "--engine", "uv"]
+    succeed("venv", tmp_path / "other")
+    with serve() as index:
+        index.add("distant", "1.0")
+        environ = {**index.environ, "UV_NO_CACHE": "0", "UV_CACHE_DIR": str(tmp_path / "cache")}
+        succeed(*words, "--venv", tmp_path / "other", **environ)
+        asked = list(index.asked)
+        succeed(*words, "--venv", environment, "--offline", **environ)
+        assert index.asked == asked
+    assert "distant  1.0\n" in succeed("list", "--venv", environment)
+
+
+@pytest.mark.parametrize("command", ["prepare", "editable", "build-env"])
 def test_offline_builds_fetch_no_build_requirement(command: str, environment: Path, tmp_path: Path) -> None:
     make_project(tmp_path / "p", requires=["distant-builder"])
     words = {
         "prepare": ["prepare", tmp_path / "p", "--venv", environment, "--output", tmp_path / "o"],
+        "editable": ["editable", tmp_path / "p", "--venv", environment],
         "build-env": ["build-env", "-r", "distant-builder", "--venv", environment],
     }[command]
     with serve() as index:

@@ -9,6 +9,8 @@ import sys
 import venv
 from pathlib import Path
 
+import pytest
+
 sys.path.insert(0, str(Path(__file__).parent))
 from prepared_trees import make_prepared
 
@@ -34,13 +36,18 @@ OWN = {
 BUDGET = 75  # modules beyond those of an interpreter that has only started
 
 
-def test_an_install_edge_loads_only_what_it_needs(tmp_path: Path) -> None:
+LABELS = ["--workspace", "names", "--label", "//core:core"]  # as GN starts it
+
+
+@pytest.mark.parametrize(("words", "more"), [([], set()), (LABELS, {"interlock.declared"})], ids=["plain", "gn"])
+def test_an_install_edge_loads_only_what_it_needs(tmp_path: Path, words: list[str], more: set[str]) -> None:
+    (tmp_path / "names").write_text("core\t.\t//core:core\t\n", encoding="utf-8")
     venv.create(tmp_path / "env", symlinks=os.name != "nt")
     environment = record_identity(str(tmp_path / "env"), new=True, disk=Disk("fast"))  # as `interlock venv` does
     make_prepared(tmp_path / "p", environment, "core")
     code = (
         "import json, sys\nbefore = set(sys.modules)\nfrom interlock.cli import main\n"
-        f"code = main(['install', {str(tmp_path / 'p')!r}, '--venv', {environment.path!r}, '--stamp', 'stamp'])\n"
+        f"code = main(['install', {str(tmp_path / 'p')!r}, '--venv', {environment.path!r}, '--stamp', 'stamp', *{words!r}])\n"
         "print(json.dumps([code, sorted(set(sys.modules) - before)]))\n"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
@@ -50,5 +57,5 @@ def test_an_install_edge_loads_only_what_it_needs(tmp_path: Path) -> None:
     roots = set(loaded) | {name.split(".")[0] for name in loaded}
     allowed_because_of = {"inspect"}  # of dataclasses
     assert sorted((roots & FORBIDDEN) - allowed_because_of) == []
-    assert {name for name in loaded if name.split(".")[0].startswith("interlock")} == OWN
+    assert {name for name in loaded if name.split(".")[0].startswith("interlock")} == OWN | more
     assert len(loaded) <= BUDGET, loaded

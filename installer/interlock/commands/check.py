@@ -16,6 +16,8 @@ from interlock.environment import identity_file
 if TYPE_CHECKING:
     import argparse
 
+    from interlock.check import Report
+
 COMMON = True
 
 
@@ -30,28 +32,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the problems, or that there are none."""
+    """Print the problems, or that there are none; then the receipt."""
     edge = Run.start(arguments)
     report = check_environment(arguments.venv, stamps=arguments.stamps, timeout=arguments.lock_timeout)
-    if arguments.format == "json":
-        import json
-        from dataclasses import asdict
-
-        print(json.dumps(asdict(report), indent=1))
-    else:
-        for problem in report.problems:
-            print(problem)
-        found = (
-            f"{len(report.problems)} problem{'' if len(report.problems) == 1 else 's'}"
-            if report.problems
-            else "no problems"
-        )
-        if report.problems or not arguments.stamp:
-            print(f"{report.environment}: {report.distributions} distributions, {report.files} files, {found}")
+    text = _as_json(report) if arguments.format == "json" else _as_text(report)
     if report.problems:
+        print(text)
         return 1
-    if arguments.stamp:
-        counts = {"distributions": report.distributions, "files": report.files}
-        receipt = {"edge": "check", "environment": report.identity, **counts}
-        edge.finish(receipt, [identity_file(report.environment)], "")
+    receipt = {
+        "edge": "check",
+        "environment": report.identity,
+        "distributions": report.distributions,
+        "installed": report.digest,
+    }
+    # Whatever is installed anew, by whichever tool, is a RECORD that is another or not there.
+    edge.finish(receipt, [identity_file(report.environment), *report.records], text)
     return 0
+
+
+def _as_json(report: Report) -> str:
+    import json
+    from dataclasses import asdict
+
+    return json.dumps({key: value for key, value in asdict(report).items() if key != "records"}, indent=1)
+
+
+def _as_text(report: Report) -> str:
+    number = len(report.problems)
+    found = f"{number} problem{'' if number == 1 else 's'}" if number else "no problems"
+    last = f"{report.environment}: {report.distributions} distributions, {report.files} files, {found}"
+    return "\n".join([*map(str, report.problems), last])

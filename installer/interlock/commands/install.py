@@ -56,8 +56,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Commit, write the stamp, and say what happened where no stamp was asked for."""
     edge = Run.start(arguments)
     prepared = load_prepared(arguments.prepared)
-    receipt = commit_prepared(prepared, arguments, edge.disk, _declared(arguments))
-    edge.finish(receipt.as_stamp(), [installed_record(prepared)], describe(receipt))
+    declared = _declared(arguments)
+    receipt = commit_prepared(prepared, arguments, edge.disk, declared)
+    # The command line has the labels; the members of a group are in the file alone.
+    labels = [arguments.workspace] if declared is not None and declared.groups else []
+    edge.finish(receipt.as_stamp(), [installed_record(prepared), *labels], describe(receipt))
     return 0
 
 
