@@ -98,14 +98,17 @@ def edit(tree: Tree, name: str, old: str, new: str) -> None:
 
 
 @pytest.mark.network
-def test_it_is_built_once_for_both_toolchains(example: Tree) -> None:
+def test_it_is_built_once_for_both_toolchains(example: Tree, repository: Path) -> None:
+    readme = (repository / "examples" / "gn_monorepo" / "README.md").read_text(encoding="utf-8")
     built = edges(example.build("-j128"))
     everything = [*ENVIRONMENT, *map(prepare, PROJECTS), *map(install, PROJECTS), GENERATOR]
     assert built == ran(*everything, compiled=[*COMPILED_FROM_IT, *COMPILED_BESIDE_IT])
+    assert set(EDGE.findall(readme)) == set(built)
     assert "no work to do" in example.build("-j128")
 
     for program in ("out/checksum", "out/gcc_debug/checksum"):
         assert run(example, program) == f"{CHECKSUMS}tables by my.core-package 1.4.0\n"
+    assert f"$ out/checksum\n{run(example, 'out/checksum')}$ " in readme
     assert "crc32  3610a686" in run(example, "out/checksum", "hello")
     made = example.root / "out" / "gen" / "checksum"
     header, implementation = example.root / "leaf.h", example.root / "leaf.c"

@@ -12,7 +12,8 @@ def array(name: str, numbers: list[int]) -> str:
     return f"const uint32_t {name}[{len(numbers)}] = {{\n{''.join(lines)}}};\n"
 
 
-def write_if_changed(path: Path, text: str) -> None:
+def write_if_changed(file: str, text: str) -> None:
     """Leave a file alone that says the same already: what includes it need not be compiled again."""
+    path = Path(file)
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         path.write_text(text, encoding="utf-8")

@@ -14,10 +14,10 @@ from my_other import array, write_if_changed
 def main() -> None:
     if len(sys.argv) != 4:
         sys.exit(__doc__)
-    source, header, implementation = map(Path, sys.argv[1:])
+    source, header, implementation = sys.argv[1:]
     polynomials = {section.name: int(section["polynomial"], 16) for section in IniConfig(source)}
     write_if_changed(header, declarations(polynomials))
-    write_if_changed(implementation, definitions(polynomials, header.name))
+    write_if_changed(implementation, definitions(polynomials, Path(header).name))
 
 
 def declarations(polynomials: dict[str, int]) -> str:
