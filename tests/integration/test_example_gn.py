@@ -189,17 +189,20 @@ def test_a_build_that_called_uv_keeps_its_labels(example: Tree, repository: Path
     (example.root / "gntools" / "run.py").unlink()
     example.gen(program())
     assert before - labels(example) == set()
-    everything = {*ENVIRONMENT, *map(prepare, PROJECTS), *map(install, PROJECTS), GENERATOR} - {
-        "//build/venv:setuptools"
-    }
+    environment = [label for label in ENVIRONMENT if label != "//build/venv:setuptools"]
+    everything = [*environment, *map(prepare, PROJECTS), *map(install, PROJECTS), GENERATOR]
     assert edges(example.build("-j128")) == ran(*everything)
     assert "no work to do" in example.build("-j128")
 
     example.write(documented(repository, ", with tests"))
+    templates = documented(repository, ", after")["gntools/uv.gni"]
+    other = documented(repository, ", with names of before")["gntools/uv.gni"]
+    merged = re.sub(r'^template\("uv_editable_package".*?^}\n', other, templates, flags=re.DOTALL | re.MULTILINE)
+    example.write({"gntools/uv.gni": merged})
     example.gen()
-    example.run_gn(
-        "format", "--dry-run", *(documented(repository, "", ", after", ", with tests").keys() - {"gntools/run.py"})
-    )
+    assert "//my.core-package:my.core-package.install" in labels(example)
+    files = documented(repository, "", ", after", ", with tests").keys() - {"gntools/run.py"}
+    example.run_gn("format", "--dry-run", *files)
 
 
 def labels(tree: Tree) -> set[str]:
