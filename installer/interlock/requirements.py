@@ -88,8 +88,9 @@ def install_requirements(
     """
     names = frozenset(read_workspace_names(private) if private else ())
     wanted = read_requirement_files(files, constraints, private=names, directory=directory)
+    # Not the names: a project that comes or goes changes nothing of what was installed here.
+    digests = {name: _sha256(name) for name in wanted.files}
     read = [*wanted.files, *([private] if private else [])]
-    digests = {name: _sha256(name) for name in read}
     environment = open_environment(path)
     chosen = find_engine(engine, interpreter=environment.interpreter) if wanted.requirements else None
     with _changing(path, chosen, disk, lock_timeout) as environment:

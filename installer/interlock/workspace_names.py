@@ -1,8 +1,7 @@
 """The names of a workspace's projects: no index hears of one, and each is taken from its directory.
 
 The file that says them has a line for each: a name, and after a tab the project's directory, absolute or relative to the
-file's own ("/" between the parts). A name without one is merely private. Further columns, and lines without a name, are for
-`interlock.declared`. `#` starts a comment in a line without a tab.
+file's own ("/" between the parts). A name without one is merely private. `#` starts a comment in a line without a tab.
 """
 
 from __future__ import annotations
@@ -42,8 +41,7 @@ def read_workspace_names(path: str) -> dict[str, str]:
     base = os.path.dirname(os.path.abspath(path))
     found: dict[str, str] = {}
     for line in lines:
-        name, tab, rest = line.rstrip("\r").partition("\t")
-        directory = rest.partition("\t")[0]
+        name, tab, directory = line.rstrip("\r").partition("\t")
         name = normalize((name if tab else name.partition("#")[0]).strip())
         if name:
             place = os.path.normpath(os.path.join(base, directory)) if directory else ""

@@ -23,7 +23,17 @@ if TYPE_CHECKING:
     from gn_trees import Tree
 
 # Where they are is what differs: stamps, what was prepared, files of names, and what GN adds for its own labels.
-ELSEWHERE = {"--stamp", "--depfile", "--output", "--workspace", "--private", "--label", "--declared", "--project"}
+ELSEWHERE = {
+    "--stamp",
+    "--depfile",
+    "--output",
+    "--workspace",
+    "--private",
+    "--label",
+    "--labels",
+    "--declared",
+    "--project",
+}
 # An interpreter is named by the plan, and by an environment of that interpreter in GN.
 SAME_INTERPRETER = {"--python", "--venv"}
 PATHS = {"-r", "-c", "--build-constraint", "--constraint", "--directory"}

@@ -17,7 +17,6 @@ from interlock.durable import Disk
 from interlock.environment import Environment
 from interlock.errors import ConfigurationError
 from interlock.transaction import commit
-from interlock.workspace_names import read_workspace_names
 from interlock_runner import interlock
 
 # As GN writes it: name, directory, label, declared labels. A group has neither name nor directory.
@@ -33,7 +32,7 @@ leaf\t../leaf\t//leaf:leaf\t//core:my-core
 
 @pytest.fixture
 def names(tmp_path: Path) -> Path:
-    file = tmp_path / "gen" / "projects.txt"
+    file = tmp_path / "gen" / "labels.txt"
     file.parent.mkdir()
     file.write_text(NAMES, encoding="utf-8")
     return file
@@ -45,7 +44,7 @@ def environment(tmp_path: Path) -> Environment:
 
 
 def install(environment: Environment, prepared: Path, names: Path, *words: str) -> tuple[int, str]:
-    command = ["install", prepared, "--venv", environment.path, "--workspace", names, "--label", "//leaf:leaf", *words]
+    command = ["install", prepared, "--venv", environment.path, "--labels", names, "--label", "//leaf:leaf", *words]
     done = interlock(*command)
     return done.returncode, done.stderr
 
@@ -63,17 +62,8 @@ def test_labels_lead_to_names_through_groups(names: Path) -> None:
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"projects\.txt"):
-        read_declared(str(tmp_path / "projects.txt"), "//a:a", [])
-
-
-def test_other_readers_of_the_file_see_names_and_directories(names: Path, tmp_path: Path) -> None:
-    assert read_workspace_names(str(names)) == {
-        "my-core": str(tmp_path / "core"),
-        "other": str(tmp_path / "other"),
-        "third": str(tmp_path / "third"),
-        "leaf": str(tmp_path / "leaf"),
-    }
+    with pytest.raises(ConfigurationError, match=r"labels\.txt"):
+        read_declared(str(tmp_path / "labels.txt"), "//a:a", [])
 
 
 @pytest.mark.parametrize(("label", "short"), [("//a/b:b", "//a/b"), ("//a/b:c", "//a/b:c"), ("//:b", "//:b")])
@@ -141,9 +131,9 @@ def test_the_file_is_an_input_where_it_decides(environment: Environment, names: 
     depfile = tmp_path / "d"
     edge = ["--stamp", str(tmp_path / "s"), "--depfile", str(depfile)]
     assert install(environment, tmp_path / "p", names, *edge, "--declared", "//libs:other") == (0, "")
-    assert "projects.txt" not in depfile.read_text(encoding="utf-8"), "another project does not run this again"
+    assert "labels.txt" not in depfile.read_text(encoding="utf-8"), "another project does not run this again"
     assert install(environment, tmp_path / "p", names, *edge, "--declared", "//libs:libs") == (0, "")
-    assert "projects.txt" in depfile.read_text(encoding="utf-8"), "the members of a group are there alone"
+    assert "labels.txt" in depfile.read_text(encoding="utf-8"), "the members of a group are there alone"
 
 
 def test_a_requirement_of_somebody_else_is_not_declared(environment: Environment, names: Path, tmp_path: Path) -> None:
@@ -155,4 +145,4 @@ def test_a_requirement_of_somebody_else_is_not_declared(environment: Environment
 def test_a_label_needs_the_file(environment: Environment, tmp_path: Path) -> None:
     make_prepared(tmp_path / "p", environment, "leaf")
     done = interlock("install", tmp_path / "p", "--venv", environment.path, "--label", "//leaf:leaf")
-    assert (done.returncode, "--workspace" in done.stderr) == (2, True)
+    assert (done.returncode, "--labels" in done.stderr) == (2, True)

@@ -31,9 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--venv", required=True, metavar="PATH", help="the environment")
     add_check_arguments(parser)
     parser.add_argument(
-        "--workspace",
+        "--labels",
         metavar="FILE",
-        help="names, directories and labels of the workspace's projects, as `gn gen` writes them",
+        help="the labels of the workspace's projects, and what each declares, as `gn gen` writes them",
     )
     parser.add_argument("--label", help="the label of this project; what it requires of the workspace must be declared")
     parser.add_argument(
@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     declared = _declared(arguments)
     receipt = commit_prepared(prepared, arguments, edge.disk, declared)
     # The command line has the labels; the members of a group are in the file alone.
-    labels = [arguments.workspace] if declared is not None and declared.groups else []
+    labels = [arguments.labels] if declared is not None and declared.groups else []
     edge.finish(receipt.as_stamp(), [installed_record(prepared), *labels], describe(receipt))
     return 0
 
@@ -67,13 +67,11 @@ def run(arguments: argparse.Namespace) -> int:
 def _declared(arguments: argparse.Namespace) -> Declared | None:
     if not arguments.label:
         return None
-    if not arguments.workspace:
-        raise UsageError(
-            "--label without --workspace", advice="--workspace names the file with the labels of all projects."
-        )
+    if not arguments.labels:
+        raise UsageError("--label without --labels", advice="--labels names the file with the labels of all projects.")
     from interlock.declared import read_declared
 
-    return read_declared(arguments.workspace, arguments.label, arguments.declared)
+    return read_declared(arguments.labels, arguments.label, arguments.declared)
 
 
 def commit_prepared(
