@@ -175,6 +175,29 @@ def test_an_edit_of_a_version_runs_the_project_and_what_depends_on_it(everything
     assert NO_WORK in everything.build()
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ('"x=y z"', '"x=z"', {prepare("my.core-package"), prepare("my.leaf-package")}),
+        (
+            '[ "build-constraints.txt" ]',
+            "[]",
+            {prepare("my.core-package"), "//build/venv:flit", "//my.core-package:wheel"},
+        ),
+        ('[ "iniconfig>=2" ]', '[ "iniconfig>=2.0" ]', {"//build/venv:venv__requirements"}),
+    ],
+    ids=["config_settings", "build_constraints", "dependencies"],
+)
+def test_an_edit_of_the_environment_runs_what_it_concerns(
+    everything: Tree, old: str, new: str, expected: set[str]
+) -> None:
+    edit(everything, "build/venv/BUILD.gn", old, new)
+    ran = set(done(everything.build()))
+    assert expected <= ran
+    assert "//build/venv:venv__venv" not in ran
+    assert NO_WORK in everything.build()
+
+
 def test_a_wheel_can_be_installed_elsewhere(everything: Tree, tmp_path: Path) -> None:
     (wheel,) = (everything.root / "out" / "wheels").glob("*.whl")
     assert wheel.name.startswith("my_core_package-1.0-")
