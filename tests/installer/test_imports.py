@@ -36,7 +36,7 @@ OWN = {
 BUDGET = 75  # modules beyond those of an interpreter that has only started
 
 
-LABELS = ["--workspace", "names", "--label", "//core:core"]  # as GN starts it
+LABELS = ["--labels", "names", "--label", "//core:core"]  # as GN starts it
 
 
 @pytest.mark.parametrize(("words", "more"), [([], set()), (LABELS, {"interlock.declared"})], ids=["plain", "gn"])
