@@ -158,13 +158,14 @@ def test_a_mistake_stops_the_build_until_it_is_mended(built: Tree) -> None:
     edit(built, "libs/leaf/pyproject.toml", "dependencies = []", 'dependencies = ["core[x"]')
     edit(built, "pyproject.toml", "[tool.interlock]", "[tool.interlock]\nmember = 1")
     output = built.build(code=1)
-    assert "pyproject.toml: tool.interlock has no key 'member'" in output or "member" in output
+    assert "member" in output
     assert "Traceback" not in output
     edit(built, "pyproject.toml", "member = 1", "")
     output = built.build()
     assert "interlock: warning: libs/leaf/pyproject.toml" in output
     edit(built, "libs/leaf/pyproject.toml", '["core[x"]', "[]")
-    assert "leaf" in installs(built.build())
+    built.build()
+    assert (built.root / "libs" / "leaf" / "BUILD.gn").is_file()
     assert NO_WORK in built.build()
 
 

@@ -161,7 +161,11 @@ def test_every_argument_has_an_effect(tree: Tree) -> None:
     )
     assert (generated / "venv.settings.args").read_text() == "-C\neditable_mode=compat\n-C\nx=y z\n"
     assert (generated / "venv.requirements.txt").read_text() == "iniconfig>=2\n"
+    names = {"my.core-package": "my.core-package", "My.Leaf-Package": "my.leaf-package"}
     assert (generated / "venv.projects.txt").read_text().splitlines() == [
+        f"{name}\t../../../../{directory}" for name, directory in names.items()
+    ]
+    assert (generated / "venv.labels.txt").read_text().splitlines() == [
         "my.core-package\t../../../../my.core-package\t//my.core-package:my.core-package\t",
         "My.Leaf-Package\t../../../../my.leaf-package\t//my.leaf-package:my.leaf-package\t//my.core-package:my.core-package",
         "\t\t//libs:libs\t//my.leaf-package:my.leaf-package",
