@@ -77,3 +77,13 @@ def ninja(request: pytest.FixtureRequest) -> str:
             "/usr/bin/ninja is missing; .ci/run installs it on Debian"
         )
     return "/usr/bin/ninja"
+
+
+# A second GN to test with: a developer's, since Debian has but one.
+OTHER_GN = os.environ.get("INTERLOCK_TEST_GN", "")
+
+
+@pytest.fixture(scope="session", params=["debian", "other"] if OTHER_GN else ["debian"])
+def gn(request: pytest.FixtureRequest, require_tool: RequireTool) -> str:
+    """Return a real GN: the one on PATH (Debian's of 2022 in CI), and the one that INTERLOCK_TEST_GN names, if it is set."""
+    return OTHER_GN if request.param == "other" else require_tool("gn", platforms=("linux", "darwin"))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import jinja2
 
-from interlock.errors import ConfigurationError
+from interlock_gn.gn_format import assign_list, assign_text, call
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ MARKER = "Written by `interlock gn gen`; do not edit: it is written again when t
 
 @dataclass(frozen=True, slots=True)
 class Regeneration:
-    """How the files are written again: the workspace's root as GN names it, and the other arguments of `interlock gn gen`."""
+    """How the files are written again: a call of interlock_workspace."""
 
     root: str
     words: tuple[str, ...]
@@ -40,8 +40,8 @@ def build_file_texts(calls: Calls, place: Place, templates: str, again: Regenera
         ConfigurationError: a line break in a value, which GN has no way to write.
     """
     by_directory: dict[str, list[ProjectCall]] = {place.venv_dir: []}
-    for call in calls.projects:
-        by_directory.setdefault(call.directory, []).append(call)
+    for each in calls.projects:
+        by_directory.setdefault(each.directory, []).append(each)
     texts = {}
     for directory, projects in by_directory.items():
         main = directory == place.venv_dir
@@ -74,8 +74,8 @@ def has_call(text: str, target: str) -> bool:
 
 
 def labels_in(text: str) -> set[str]:
-    """Return the directories that the labels in a generated BUILD.gn name."""
-    return {match.partition(":")[0] for match in re.findall(r'^ *"(//[^"]*)",?$', text, re.MULTILINE)}
+    """Return the directories that the labels in a generated BUILD.gn name, and what else starts with `//` there."""
+    return {match.partition(":")[0] for match in re.findall(r'"(//[^"]*)"', text)}
 
 
 def _render(template: str, **values: object) -> str:
@@ -90,18 +90,7 @@ def _templates() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
         undefined=jinja2.StrictUndefined,
-        autoescape=False,  # noqa: S701 - the output is GN, quoted by the filter below
+        autoescape=False,  # noqa: S701 - the output is GN, quoted by gn_format
     )
-    environment.filters["gn"] = _quoted
+    environment.globals.update(assign_list=assign_list, assign_text=assign_text, call=call)
     return environment
-
-
-def _quoted(value: str) -> str:
-    """Return a string literal of GN (`gn help grammar`): a backslash is special before a quote, a dollar and itself."""
-    if "\n" in value or "\r" in value:
-        raise ConfigurationError(
-            f"a path or setting contains a line break, which GN cannot express: {value!r}",
-            advice="Rename it, or leave its project out with `exclude`.",
-        )
-    escaped = re.sub(r'\\(?=["$\\]|$)', r"\\\\", value)
-    return '"' + escaped.replace('"', '\\"').replace("$", "\\$") + '"'

@@ -11,6 +11,7 @@ from interlock.errors import ConfigurationError
 from interlock_gn.build_files import Regeneration, build_file_texts, call_text, has_call, is_generated, labels_in
 from interlock_gn.calls import Place, make_calls
 from interlock_gn.source_tree import find_source_root, source_path, system_path
+from interlock_gn.vendored import status
 from interlock_ninja.graph import environment_graph
 from interlock_ninja.plan import make_plan
 from interlock_ninja.workspace import read_workspace
@@ -87,7 +88,8 @@ def generate(
     workspace = read_workspace(root, start=os.getcwd(), strict=options.strict, disk=disk, progress=progress)
     configuration = workspace.configuration
     source_root = find_source_root(configuration.root)
-    if not os.path.isfile(os.path.join(system_path(source_root, options.templates), "interlock.gni")):
+    templates = system_path(source_root, options.templates)
+    if not os.path.isfile(os.path.join(templates, "interlock.gni")):
         raise ConfigurationError(
             f"there is no {options.templates}/interlock.gni in {source_root}",
             advice="`interlock gn init` puts the templates there; --dir names another directory.",
@@ -96,7 +98,8 @@ def generate(
     plan = make_plan(configuration, graphs)
     place = Place(source_root, options.venv_dir.rstrip("/") or "//", options.single_file)
     calls = make_calls(workspace, graphs, plan, place)
-    again = Regeneration(source_path(source_root, configuration.root), options.words())
+    root_path = source_path(source_root, configuration.root)
+    again = Regeneration("" if root_path == "//" else root_path, options.words())
     texts = build_file_texts(calls, place, options.templates, again)
     tree = _Tree(source_root, disk, check)
     old = tree.generated(place.venv_dir)
@@ -104,6 +107,7 @@ def generate(
         tree.put(directory, text, [call for call in calls.projects if call.directory == directory], options.templates)
     for directory in sorted(labels_in(old) - texts.keys()):
         tree.drop(directory)
+    warnings = [status(templates).warning, *workspace.warnings, *(line for graph in graphs for line in graph.warnings)]
     return Generated(
         source_root=source_root,
         projects=len({node.project.directory for graph in graphs for node in graph.nodes}),
@@ -111,7 +115,7 @@ def generate(
         written=tuple(tree.written),
         removed=tuple(tree.removed),
         missing=tree.missing,
-        warnings=(*workspace.warnings, *dict.fromkeys(line for graph in graphs for line in graph.warnings)),
+        warnings=tuple(dict.fromkeys(line for line in warnings if line)),
         inputs=tuple(_inputs(workspace, graphs, tree)),
     )
 
@@ -172,7 +176,7 @@ class _Tree:
         try:
             with open(path, encoding="utf-8", errors="surrogateescape", newline="") as reader:
                 return reader.read()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return ""
         except OSError as error:
             raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error

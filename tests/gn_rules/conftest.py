@@ -1,8 +1,7 @@
-"""A real GN, and source trees that use the templates of this repository."""
+"""Source trees that use the templates of this repository."""
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,19 +9,7 @@ import pytest
 from gn_trees import Tree, make_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
-
-
-@pytest.fixture(scope="session", params=["debian", "other"])
-def gn(request: pytest.FixtureRequest, require_tool: Callable[..., str]) -> str:
-    """Return a real GN: the one on PATH (Debian's of 2022 in CI), and the one that INTERLOCK_TEST_GN names, if it is set."""
-    if request.param == "debian":
-        return require_tool("gn", platforms=("linux", "darwin"))
-    other = os.environ.get("INTERLOCK_TEST_GN")
-    if not other:
-        pytest.skip("INTERLOCK_TEST_GN names no second GN")
-    return other
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from interlock_gn.calls import BuildEnvironmentCall, Calls, GroupCall, Place
 
 GOLDEN = Path(__file__).resolve().parents[1] / "data" / "golden" / "gn"
 PLACE = Place("/tree", "//build/venv", single_file=False)
-AGAIN = Regeneration("//", ())
+AGAIN = Regeneration("", ())
 
 EVERYTHING = Calls(
     environments=(
@@ -99,8 +99,24 @@ VALUES = st.text(st.characters(min_codepoint=32, exclude_characters="\x7f", excl
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(VALUES, max_size=4).map(tuple), VALUES)
 def test_gn_format_has_nothing_to_do_for_any_values(gn: str, values: tuple[str, ...], path: str) -> None:
-    text = texts(calls_of(environment_call("venv", path=path, dependencies=values)))["//build/venv"]
+    environment = environment_call("venv", path=path, dependencies=values, projects=values[:1])
+    text = texts(calls_of(environment))["//build/venv"]
     assert formatted(gn, text) == text
+
+
+@pytest.mark.parametrize("character", ["a", "é"])
+def test_gn_format_has_nothing_to_do_at_any_width(gn: str, character: str) -> None:
+    for length in range(8, 100):
+        value = character * length
+        calls = Calls(
+            environments=(environment_call("venv", path=value, dependencies=(value,), build_constraints=(value,)),),
+            build_environments=(BuildEnvironmentCall(value, value, (value, value)),),
+            groups=(GroupCall(value, (f"//{value}",)),),
+            projects=(project_call("//build/venv", value, python_deps=(f"//{value}",), build_env=value),),
+        )
+        again = Regeneration(f"//{value}", (value,))
+        text = build_file_texts(calls, PLACE, f"//{value}", again)["//build/venv"]
+        assert formatted(gn, text) == text
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

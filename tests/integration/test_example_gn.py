@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -38,17 +37,6 @@ COMPILED_BESIDE_IT = [
     "CC ../checksum/main.c -> obj/checksum/checksum.main.o",
 ]
 CHECKSUMS = "crc32  cbf43926\ncrc32c e3069283\n"  # of "123456789", as every catalogue of checksums has them
-
-
-@pytest.fixture(params=["debian", "other"])
-def gn(request: pytest.FixtureRequest, require_tool: RequireTool) -> str:
-    """Return a real GN: the one on PATH, and the one that INTERLOCK_TEST_GN names, if it is set."""
-    if request.param == "debian":
-        return require_tool("gn", platforms=("linux", "darwin"))
-    other = os.environ.get("INTERLOCK_TEST_GN")
-    if not other:
-        pytest.skip("INTERLOCK_TEST_GN names no second GN")
-    return other
 
 
 @pytest.fixture
