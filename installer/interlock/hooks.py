@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NoReturn
 
 from interlock.engine import LAST_LINES, scrubbed_environment
@@ -16,7 +16,7 @@ from interlock.errors import BackendError, BackendUnavailable, MetadataError
 from interlock.locks import inherited
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import build
 
@@ -62,11 +62,15 @@ class HookEnvironment:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A source tree with a build backend; `reproduce` is the command that shows a failure again."""
+    """A source tree with a build backend; `reproduce` is the command that shows a failure again.
+
+    `variables` is asked before each hook, when the tree's lock is held, for what the hook is to find in its environment.
+    """
 
     directory: str
     requires: tuple[str, ...]
     reproduce: str
+    variables: Callable[[], Mapping[str, str]] = field(default=dict, compare=False)
 
     def get_requires(
         self, environment: HookEnvironment, settings: ConfigSettings, kind: Kind = "editable"
@@ -110,7 +114,9 @@ class Project:
 
         output: list[bytes] = []
         _silence_warnings()
-        builder = build.ProjectBuilder.from_isolated_env(environment, self.directory, runner=_Runner(output))
+        builder = build.ProjectBuilder.from_isolated_env(
+            environment, self.directory, runner=_Runner(output, self.variables())
+        )
         try:
             yield builder
         except build.BuildBackendException as error:
@@ -144,9 +150,11 @@ class Project:
                 f"the environment's requirements). {again}",
             ) from error
         if isinstance(cause, pyproject_hooks.HookMissing):
+            what, which = ("editable installs", "PEP 660") if hook.endswith("editable") else ("wheels", "PEP 517")
+            newer = f"Ask for a newer version of the backend{f'; {OLD_SETUPTOOLS}' * hook.endswith('editable')}."
             raise BackendUnavailable(
-                f"the build backend of {self.directory} cannot make editable installs: it has no {hook} (PEP 660)",
-                advice=f"Ask for a newer version of the backend; {OLD_SETUPTOOLS}. {again}",
+                f"the build backend of {self.directory} cannot make {what}: it has no {hook} ({which})",
+                advice=f"{newer} {again}",
             ) from error
         reason = (
             f" (its exit code: {cause.returncode})"
@@ -161,8 +169,9 @@ class Project:
 class _Runner:
     """Run a hook's process and keep its output; the interface is that of pyproject_hooks."""
 
-    def __init__(self, output: list[bytes]) -> None:
+    def __init__(self, output: list[bytes], variables: Mapping[str, str]) -> None:
         self._output = output
+        self._variables = variables
 
     def __call__(
         self, cmd: Sequence[str], cwd: str | None = None, extra_environ: Mapping[str, str] | None = None
@@ -172,7 +181,7 @@ class _Runner:
         done = subprocess.run(
             list(cmd),
             cwd=cwd,
-            env={**scrubbed_environment(names=SCRUBBED), **(extra_environ or {})},
+            env={**scrubbed_environment(names=SCRUBBED), **self._variables, **(extra_environ or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

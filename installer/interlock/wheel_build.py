@@ -7,41 +7,52 @@ import hashlib
 import os
 import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from interlock.build_environment import environment_inputs
-from interlock.build_requirements import tree_files, tree_name
+from interlock.build_requirements import source_tree, tree_name
 from interlock.distribution import normalize
+from interlock.errors import LockTimeout
 from interlock.hooks import HookEnvironment, open_project
 from interlock.inputs import project_inputs
 from interlock.local_wheels import surroundings
 from interlock.prepare import recipe_for
+from interlock.sources import look, settle
 from interlock.timings import span
 from interlock.wheel import open_wheel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from interlock.durable import Disk
+    from interlock.hooks import ConfigSettings, Project
     from interlock.interpreter import Interpreter
     from interlock.prepare import BuildOptions
+    from interlock.sources import Entry
 
 __all__ = ["BuiltWheel", "build_wheel"]
 
 # The default of hatchling and flit: without a date of its own, a wheel has the same bytes whenever it is built.
 EPOCH = "1580601600"
+LARGEST = 1 << 40
+"""The most bytes that a wheel may have, uncompressed: it is not unpacked here."""
 
 
 @dataclass(frozen=True, slots=True)
 class BuiltWheel:
-    """A wheel: its path, its name and version, its SHA-256 (hex), and what it depends on (absolute paths that exist)."""
+    """A wheel: its path, its name and version, its SHA-256 (hex), and what it depends on (absolute paths that exist).
+
+    `started_ns` is when the build that made it started, if an earlier one made sources that it needed; 0 otherwise.
+    """
 
     path: str
     name: str
     version: str
     sha256: str
     inputs: tuple[str, ...]
+    started_ns: int
 
 
 def build_wheel(
@@ -50,13 +61,15 @@ def build_wheel(
     interpreter: Interpreter,
     *,
     options: BuildOptions,
+    apart: Iterable[str] = (),
     disk: Disk,
     timeout: float | None = None,
 ) -> BuiltWheel:
     """Build a wheel of the project in `source` and put it into the directory `output`, in the place of older ones of it.
 
     Holds the build environment's lock (shared) and the source tree's. setuptools writes nothing into the source tree: its
-    `build` directory keeps modules that are gone. A wheel that is there with the same bytes stays.
+    `build` directory keeps modules that are gone. A wheel that is there with the same bytes stays. `apart` are
+    outputs of builds and directories with such, none of them source.
 
     Raises:
         BackendUnavailable, BackendError: no backend, or it failed.
@@ -66,57 +79,74 @@ def build_wheel(
     Specification: PEP 517; https://reproducible-builds.org/docs/source-date-epoch/.
     """
     source, output = os.path.abspath(source), os.path.abspath(output)
+    work, settings = os.path.join(output, f".{tree_name(source)}.tmp"), options.config_settings
+    not_source = frozenset(map(os.path.realpath, (output, *apart)))
+    before: dict[str, Entry] = {}
+
+    def first() -> dict[str, str]:
+        before.update({} if before else look(source, not_source))
+        return _surroundings(source, work, disk)
+
     project = open_project(source, reproduce=shlex.join([sys.executable, "-m", "build", "--wheel", source]))
+    project = replace(project, variables=first)
     recipe = recipe_for(project, options, interpreter)
     disk.make_directory(output)
-    # One hook at a time has the tree, so one directory for each tree is enough.
-    work = os.path.join(output, f".{tree_name(source)}.tmp")
     with (
-        _apart(work, disk),
-        surroundings(project, recipe, options.config_settings, "wheel", disk=disk, timeout=timeout) as (
-            environment,
-            used,
-        ),
+        _cleared(work, source, disk),
+        surroundings(project, recipe, settings, "wheel", disk=disk, timeout=timeout) as (environment, used),
     ):
-        built = os.path.join(work, "wheel")
-        disk.make_directory(built)
-        with span("build", source):
-            path = project.build_wheel(HookEnvironment.of(environment), options.config_settings, built)
+        build = partial(_build, project, HookEnvironment.of(environment), settings, work, disk)
+        path, settled = settle(build, before, source, not_source, disk, output)
         name, version = _identity(path)
         final, sha256 = _publish(path, output, name, disk)
-        found = {*environment_inputs(environment, used), *project_inputs(source), *_sources(source, output)}
-    inputs = tuple(sorted(map(os.path.abspath, found)))
-    # An input too, for a build that has to notice that it is gone: so it cannot be newer than what it was made of.
-    disk.set_mtime(final, max(os.stat(path).st_mtime_ns for path in inputs))
-    return BuiltWheel(final, name, version, sha256, (*inputs, final))
+        disk.remove_tree(work)
+        found = {*environment_inputs(environment, used), *settled.inputs, *project_inputs(source)} - settled.made
+    # It is an input too, for a build that has to notice that it is gone: so it cannot be newer than these.
+    disk.set_mtime(final, max(os.stat(path).st_mtime_ns for path in found))
+    return BuiltWheel(final, name, version, sha256, (*sorted(found), final), settled.started_ns)
+
+
+def _build(project: Project, environment: HookEnvironment, settings: ConfigSettings, work: str, disk: Disk) -> str:
+    # setuptools would take what an earlier build has left for modules of the project.
+    disk.remove_tree(work)
+    output = os.path.join(work, "wheel")
+    disk.make_directory(output)
+    with span("build", project.directory):
+        return project.build_wheel(environment, settings, output)
+
+
+def _surroundings(source: str, work: str, disk: Disk) -> dict[str, str]:
+    """Return what the hooks of this project find: setuptools writes below `work`, and every backend knows the date.
+
+    One hook at a time has the tree, so one such directory for each tree is enough.
+
+    Not what else a build starts: build requirements may be built by setuptools too, and their modules have no place here.
+    Variables that are set already stay. DIST_EXTRA_CONFIG: setuptools' "Build System Support".
+    """
+    wanted = {"SOURCE_DATE_EPOCH": EPOCH, "DIST_EXTRA_CONFIG": os.path.join(work, "setup.cfg")}
+    base, info = os.path.join(work, "build"), os.path.join(work, "info")
+    text = f"[build]\nbuild_base = {base}\n"
+    # The list of files in an unpacked sdist says which data its packages have.
+    if not os.path.exists(os.path.join(source, "PKG-INFO")):
+        text += f"[egg_info]\negg_base = {info}\n"
+    disk.make_directory(info)
+    disk.write(wanted["DIST_EXTRA_CONFIG"], text.replace("%", "%%").encode("utf-8", "surrogateescape"))
+    return {name: value for name, value in wanted.items() if name not in os.environ}
 
 
 @contextlib.contextmanager
-def _apart(work: str, disk: Disk) -> Iterator[None]:
-    """Have setuptools write below `work`, and let every backend know the date; variables that are set already stay.
-
-    DIST_EXTRA_CONFIG: setuptools' "Build System Support".
-    """
-    disk.make_directory(work)
-    config = os.path.join(work, "setup.cfg")
-    directories = {name: os.path.join(work, name) for name in ("build", "info")}
-    for directory in directories.values():
-        disk.make_directory(directory)
-    text = "[build]\nbuild_base = {build}\n[egg_info]\negg_base = {info}\n".format_map(directories)
-    disk.write(config, text.replace("%", "%%").encode("utf-8", "surrogateescape"))
-    wanted = {"DIST_EXTRA_CONFIG": config, "SOURCE_DATE_EPOCH": EPOCH}
-    added = {name: value for name, value in wanted.items() if name not in os.environ}
-    os.environ.update(added)
+def _cleared(work: str, source: str, disk: Disk) -> Iterator[None]:
+    """Remove what a failure has left, unless another process has the tree now and works there."""
     try:
         yield
-    finally:
-        for name in added:
-            del os.environ[name]
-        disk.remove_tree(work)
+    except BaseException:
+        with contextlib.suppress(LockTimeout), source_tree(source, disk=disk, timeout=0):
+            disk.remove_tree(work)
+        raise
 
 
 def _identity(path: str) -> tuple[str, str]:
-    with open_wheel(path) as wheel:
+    with open_wheel(path, largest=LARGEST) as wheel:
         for name in wheel.record:
             if not name.endswith(("/RECORD", "/RECORD.jws", "/RECORD.p7s")):
                 wheel.read(name)
@@ -145,11 +175,3 @@ def _publish(path: str, output: str, name: str, disk: Disk) -> tuple[str, str]:
 def _digest(path: str) -> str:
     with open(path, "rb") as reader:
         return hashlib.file_digest(reader, "sha256").hexdigest()
-
-
-def _sources(source: str, output: str) -> Iterator[str]:
-    """Yield the files that can be in a wheel, and their directories: a new file is one too."""
-    for path in tree_files(source):
-        if not path.startswith(os.path.join(output, "")):
-            yield path
-            yield os.path.dirname(path)

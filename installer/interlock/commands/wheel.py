@@ -7,6 +7,7 @@ the backend says otherwise: SOURCE_DATE_EPOCH is set where you have not set it.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from interlock.commands.prepare import add_offline_argument, add_workspace_argument, config_settings
@@ -62,6 +63,9 @@ def run(arguments: argparse.Namespace) -> int:
         interpreter = open_environment(arguments.venv).interpreter
     else:
         interpreter = find_interpreter(arguments.python, root=os.getcwd(), disk=edge.disk)
+    # The outputs of this edge, and Ninja's directory with those of all others.
+    own = [path for path in (arguments.stamp, arguments.depfile) if path]
+    directories = map(os.path.dirname, map(os.path.abspath, [*own, *filter(os.path.exists, ["build.ninja"])]))
     built = build_wheel(
         arguments.directory,
         arguments.output,
@@ -72,9 +76,11 @@ def run(arguments: argparse.Namespace) -> int:
             workspace=read_workspace_names(arguments.workspace) if arguments.workspace else {},
             engine=arguments.engine,
         ),
+        apart=[*own, *directories],
         disk=edge.disk,
         timeout=arguments.lock_timeout,
     )
+    edge = replace(edge, started_ns=max(edge.started_ns, built.started_ns))
     file = os.path.basename(built.path)
     receipt = {"edge": "wheel", "name": built.name, "version": built.version, "file": file, "sha256": built.sha256}
     edge.finish(receipt, built.inputs, f"built {built.path}")
