@@ -330,13 +330,5 @@ def arguments(tree: Tree, label: str) -> list[str]:
 
 
 def with_ninja(tree: Tree, ninja: str) -> Tree:
-    """Return a tree that another Ninja builds.
-
-    GN without stamp files needs a Ninja that records when a command started, as those since 1.12 do: before, what depends on a
-    phony target and leaves its output as it is (restat) runs in each build.
-    """
-    version = subprocess.run([ninja, "--version"], capture_output=True, text=True, check=True).stdout
-    if gn_version(tree.gn) >= STAMP_FILES and int(version.split(".")[1]) < 12:
-        with (tree.root / ".gn").open("a") as dotfile:
-            dotfile.write("no_stamp_files = false\n")
+    """Return a tree that another Ninja builds."""
     return replace(tree, ninja=ninja)

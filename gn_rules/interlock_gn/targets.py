@@ -144,7 +144,7 @@ def _lines(metadata: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str
     """Yield (name, directory, label, declared labels, target) for each project and group; name and directory "" for these."""
     for target, each in metadata.items():
         for line in each.get("metadata", {}).get("interlock_project", ()):
-            name, directory, label, declared = line.split("\t")
+            name, directory, label, declared, _ = line.split("\t")
             yield name, directory, label, tuple(declared.split()), target
 
 

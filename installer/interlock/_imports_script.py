@@ -1,10 +1,11 @@
 """Run a Python program as `python` itself would, and write down which source files it imported.
 
-    python _imports_script.py DEPFILE TARGET ROOT ENVIRONMENT (-m MODULE | SCRIPT) [ARGUMENT ...]
+    python _imports_script.py DEPFILE TARGET ROOT ENVIRONMENT INPUTS (-m MODULE | SCRIPT) [ARGUMENT ...]
 
 It runs in an environment's own interpreter, without interlock: nothing but the standard library may be imported, and only what
 a program can do without noticing. When the program ends, DEPFILE (Make's syntax, as Ninja reads it) names for TARGET each
-file below ROOT, and not below ENVIRONMENT, that a module was loaded from. What the program wrote to DEPFILE itself stays.
+file below ROOT, and not below ENVIRONMENT, that a module was loaded from, and those of the INPUTS (a line each, relative to
+the current directory) that are there. What the program wrote to DEPFILE itself stays.
 """
 
 from __future__ import annotations
@@ -39,13 +40,14 @@ EXPRESSIBLE = frozenset("-+?\"'&,/_.~()}{%=@[]! #:$\\")
 class Imports:
     """The depfile of one run."""
 
-    def __init__(self, depfile: str, target: str, root: str, environment: str) -> None:
+    def __init__(self, depfile: str, target: str, root: str, environment: str, inputs: str) -> None:
         # The program may change the directory.
         self.here = os.path.realpath(os.curdir)
         self.depfile = os.path.abspath(depfile)
         self.target = target
         self.root = os.path.join(os.path.realpath(root), "")
         self.environment = os.path.join(os.path.realpath(environment), "")
+        self.inputs = inputs.splitlines()
         self.process = os.getpid()
         self.script = ""
         self.started_ns = 0
@@ -68,7 +70,10 @@ class Imports:
         """Write the files of all modules, before what the program has written there."""
         if os.getpid() != self.process:
             return  # a child that was forked and ended like its parent
-        names = sorted({self.name(file) for file in (self.script, *module_files())} - {""})
+        inputs = {
+            name for name in self.inputs if os.path.exists(os.path.join(self.here, name)) and is_expressible(name)
+        }
+        names = sorted(({self.name(file) for file in (self.script, *module_files())} | inputs) - {""})
         rule = "".join([f"{escaped(self.target)}:", *(f" \\\n  {escaped(name)}" for name in names), "\n"])
         try:
             with open(self.depfile, encoding="utf-8", errors="surrogateescape") as reader:
@@ -215,11 +220,11 @@ def is_archive(path: str) -> bool:
 
 
 def main() -> None:
-    *names, word = sys.argv[1:6]
+    *names, word = sys.argv[1:7]
     imports = Imports(*names)
-    del sys.argv[:5]
+    del sys.argv[:6]
     if hasattr(sys, "orig_argv"):
-        del sys.orig_argv[1:6]
+        del sys.orig_argv[1:7]
     # As Python spells it: absolute, and otherwise as it was given.
     script = "" if word == "-m" else os.path.join(os.getcwd(), word)
     imports.start(script)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from interlock.interpreter import Interpreter
     from interlock.prepared import Requirement
 
-__all__ = ["Declared", "check_declared", "read_declared", "short_label"]
+__all__ = ["Declared", "check_declared", "read_declared", "short_label", "stamps_behind"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Declared:
     """The label of a target, the labels of all projects by their normalized names, and the names that the target declares.
 
     `anything` tells whether it declares any label at all, `groups` whether one of these is a group: what that leads to, only
-    the file knows.
+    the file knows. `stamps` are those of the installs of `names`, as the file spells them.
     """
 
     label: str
@@ -36,44 +36,81 @@ class Declared:
     names: frozenset[str]
     anything: bool
     groups: bool
+    stamps: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A line of the file: `name` is normalized, "" for a group; `stamp` is that of the install, "" for a group."""
+
+    name: str
+    label: str
+    declared: tuple[str, ...]
+    stamp: str
 
 
 def read_declared(path: str, label: str, declared: Iterable[str]) -> Declared:
-    """Read from a file of names which projects some labels lead to.
-
-    Its lines have four columns with tabs between: a project's name, its directory, its label, and the labels that it declares,
-    with spaces between. A line without a name is that of a group, which stands for what it declares.
+    """Read from a file of labels which projects some of them lead to, groups taken for what they declare.
 
     Raises:
         ConfigurationError: the file cannot be read.
     """
-    try:
-        with open(path, encoding="utf-8") as reader:
-            rows = [line.rstrip("\r").split("\t") for line in reader.read().split("\n")]
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ConfigurationError(
-            f"cannot read the labels of the workspace's projects from {path}: {reason}", advice="`gn gen` writes it."
-        ) from None
-    labels: dict[str, str] = {}
-    names: dict[str, str] = {}
-    groups: dict[str, list[str]] = {}
-    for name, _, its_label, its_declared in (row for row in rows if len(row) == 4):
-        if name:
-            labels[normalize(name)] = its_label
-            names[its_label] = normalize(name)
-        else:
-            groups[its_label] = its_declared.split()
-    found: set[str] = set()
+    rows = _rows(path)
+    groups = {row.label for row in rows.values() if not row.name}
+    seen = _reachable(rows, declared, through=groups)
+    found = [rows[one] for one in seen if one in rows and rows[one].name]
+    return Declared(
+        label=label,
+        labels={row.name: row.label for row in rows.values() if row.name},
+        names=frozenset(row.name for row in found),
+        anything=bool(seen),
+        groups=not seen.isdisjoint(groups),
+        stamps=tuple(sorted(row.stamp for row in found)),
+    )
+
+
+def stamps_behind(path: str, declared: Iterable[str] | None = None) -> list[str]:
+    """Return the stamps of all installs that some labels lead to, whatever is between; of all there are without labels.
+
+    Raises:
+        ConfigurationError: the file cannot be read.
+    """
+    rows = _rows(path)
+    seen = rows.keys() if declared is None else _reachable(rows, declared, through=rows.keys())
+    return sorted(rows[one].stamp for one in seen if one in rows and rows[one].name)
+
+
+def _reachable(rows: Mapping[str, _Row], declared: Iterable[str], *, through: Collection[str]) -> set[str]:
+    """Return some labels and those that are declared by them, and so on through the labels in `through`."""
     seen: set[str] = set()
     waiting = list(declared)
     while waiting:
         one = waiting.pop()
         if one not in seen:
             seen.add(one)
-            waiting += groups.get(one, ())
-            found.add(names.get(one, ""))
-    return Declared(label, labels, frozenset(found - {""}), bool(seen), not seen.isdisjoint(groups))
+            if one in through:
+                waiting += rows[one].declared
+    return seen
+
+
+def _rows(path: str) -> dict[str, _Row]:
+    """Return the lines of the file by their labels.
+
+    A line has five columns with tabs between: a project's name, its directory, its label, the labels that it declares, with
+    spaces between, and the stamp of its install. A line without a name is that of a group.
+    """
+    try:
+        with open(path, encoding="utf-8") as reader:
+            lines = [line.rstrip("\r").split("\t") for line in reader.read().split("\n")]
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigurationError(
+            f"cannot read the labels of the workspace's projects from {path}: {reason}", advice="`gn gen` writes it."
+        ) from None
+    return {
+        label: _Row(normalize(name) if name else "", label, tuple(declared.split()), stamp)
+        for name, _, label, declared, stamp in (line for line in lines if len(line) == 5)
+    }
 
 
 def check_declared(

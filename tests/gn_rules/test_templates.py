@@ -138,7 +138,7 @@ def test_every_argument_has_an_effect(tree: Tree) -> None:
         "//build/venv:venv__requirements": "-r gen/build/venv/venv.requirements.txt -r ../build/venv/requirements.txt"
         " -r gen/build/venv/made.txt -c ../build/venv/constraints.txt --directory ../build --private",
         "//build/venv:flit": "build-env --arguments gen/build/venv/venv.build.args --workspace",
-        "//build/venv:check": "check --arguments gen/build/venv/venv.venv.args --stamp",
+        "//build/venv:check": "check --arguments gen/build/venv/venv.venv.args --labels gen/build/venv/venv.labels.txt --stamp",
         "//my.core-package:wheel": "wheel ../my.core-package --output wheels --arguments gen/build/venv/venv.build.args"
         " --workspace gen/build/venv/venv.projects.txt -C a=b",
         "//my.leaf-package:my.leaf-package__editable_prepare": "-C c=d --extra more"
@@ -147,7 +147,8 @@ def test_every_argument_has_an_effect(tree: Tree) -> None:
         " --declared //my.core-package:my.core-package --defer nobody --verify my.leaf-package[more]"
         " --any-version my.core-package",
         "//my.leaf-package:table": "run --arguments gen/build/venv/venv.venv.args --locked"
-        " --depfile gen/my.leaf-package/table.d --target gen/my.leaf-package/table.txt --root ../ -- python -m leaf",
+        " --depfile gen/my.leaf-package/table.d --target gen/my.leaf-package/table.txt --root ../"
+        " --declared //my.leaf-package:my.leaf-package --labels gen/build/venv/venv.labels.txt -- python -m leaf",
         "//my.leaf-package:each": "-- python ../my.leaf-package/each.py {{source}}",
     }
     for label, part in expected.items():

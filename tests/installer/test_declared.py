@@ -12,21 +12,21 @@ sys.path.insert(0, str(Path(__file__).parent))
 from prepared_trees import listing, make_prepared
 
 from interlock.create import create_environment
-from interlock.declared import read_declared, short_label
+from interlock.declared import read_declared, short_label, stamps_behind
 from interlock.durable import Disk
 from interlock.environment import Environment
 from interlock.errors import ConfigurationError
 from interlock.transaction import commit
 from interlock_runner import interlock
 
-# As GN writes it: name, directory, label, declared labels. A group has neither name nor directory.
+# As GN writes it: name, directory, label, declared labels, stamp. A group has neither name nor directory.
 NAMES = """\
-My.Core\t../core\t//core:my-core\t
-other\t../other\t//libs:other\t
-third\t../third\t//libs:third\t
-leaf\t../leaf\t//leaf:leaf\t//core:my-core
-\t\t//libs:libs\t//libs:other //libs:more
-\t\t//libs:more\t//libs:third //libs:libs
+My.Core\t../core\t//core:my-core\t\tcore.stamp
+other\t../other\t//libs:other\t//core:my-core\tother.stamp
+third\t../third\t//libs:third\t\tthird.stamp
+leaf\t../leaf\t//leaf:leaf\t//core:my-core\tleaf.stamp
+\t\t//libs:libs\t//libs:other //libs:more\t
+\t\t//libs:more\t//libs:third //libs:libs\t
 """
 
 
@@ -64,6 +64,13 @@ def test_labels_lead_to_names_through_groups(names: Path) -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"labels\.txt"):
         read_declared(str(tmp_path / "labels.txt"), "//a:a", [])
+
+
+def test_the_stamps_are_those_of_what_is_waited_for(names: Path) -> None:
+    assert read_declared(str(names), "//leaf:leaf", ["//libs:libs"]).stamps == ("other.stamp", "third.stamp")
+    assert stamps_behind(str(names), ["//libs:libs"]) == ["core.stamp", "other.stamp", "third.stamp"]
+    assert stamps_behind(str(names), ["//elsewhere:x"]) == []
+    assert stamps_behind(str(names)) == ["core.stamp", "leaf.stamp", "other.stamp", "third.stamp"]
 
 
 @pytest.mark.parametrize(("label", "short"), [("//a/b:b", "//a/b"), ("//a/b:c", "//a/b:c"), ("//:b", "//:b")])

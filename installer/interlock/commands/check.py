@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from interlock.check import check_environment
 from interlock.commands.receipts import Run, add_receipt_arguments
+from interlock.declared import stamps_behind
 from interlock.environment import identity_file
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--stamps", metavar="DIR", help="the directory of the environment's stamps (out/interlock/NAME)"
     )
     parser.add_argument("--format", choices=("text", "json"), default="text", help="json: one object")
+    parser.add_argument(
+        "--labels", metavar="FILE", help="the stamps of installs that the depfile names, as `gn gen` writes them"
+    )
     add_receipt_arguments(parser)
 
 
@@ -46,7 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
         "installed": report.digest,
     }
     # Whatever is installed anew, by whichever tool, is a RECORD that is another or not there.
-    edge.finish(receipt, [identity_file(report.environment), *report.records], text)
+    stamps = stamps_behind(arguments.labels) if arguments.labels else []
+    edge.finish(receipt, [identity_file(report.environment), *report.records, *stamps], text)
     return 0
 
 

@@ -60,7 +60,9 @@ def run(arguments: argparse.Namespace) -> int:
     receipt = commit_prepared(prepared, arguments, edge.disk, declared)
     # The command line has the labels; the members of a group are in the file alone.
     labels = [arguments.labels] if declared is not None and declared.groups else []
-    edge.finish(receipt.as_stamp(), [installed_record(prepared), *labels], describe(receipt))
+    # What it waited for, by files: Ninja 1.11 takes an edge whose stamp stays for one that ran before a phony input did.
+    stamps = declared.stamps if declared is not None else ()
+    edge.finish(receipt.as_stamp(), [installed_record(prepared), *labels, *stamps], describe(receipt))
     return 0
 
 

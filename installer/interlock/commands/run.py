@@ -13,6 +13,7 @@ import shutil
 import sys
 from typing import TYPE_CHECKING
 
+from interlock.declared import stamps_behind
 from interlock.environment import open_environment
 from interlock.errors import UsageError
 from interlock.inventory import reading
@@ -39,6 +40,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--target", metavar="FILE", help="what the depfile is for: the first output of the command")
     parser.add_argument("--root", metavar="DIR", help="modules below this directory are inputs")
+    parser.add_argument(
+        "--labels",
+        metavar="FILE",
+        help="the labels of the workspace's projects, as `gn gen` writes them; needs --declared",
+    )
+    parser.add_argument(
+        "--declared",
+        action="append",
+        default=[],
+        metavar="LABEL",
+        help="a project that the command uses: the stamps of its install, and of what it requires, are inputs too",
+    )
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND [ARGUMENT ...]", help="what to run")
 
 
@@ -73,7 +86,8 @@ def _watched(arguments: argparse.Namespace, command: list[str]) -> list[str]:
     if command[1] == "-m" and len(command) < 3:
         raise UsageError("python -m without a module", advice="-- python -m MODULE [ARGUMENT ...]")
     script = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "_imports_script.py")
-    words = [arguments.depfile, arguments.target, arguments.root, arguments.venv]
+    stamps = stamps_behind(arguments.labels, arguments.declared) if arguments.labels else []
+    words = [arguments.depfile, arguments.target, arguments.root, arguments.venv, "\n".join(stamps)]
     return [command[0], script, *words, *command[1:]]
 
 
