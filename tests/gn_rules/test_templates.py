@@ -166,10 +166,17 @@ def test_every_argument_has_an_effect(tree: Tree) -> None:
     assert (generated / "venv.projects.txt").read_text().splitlines() == [
         f"{name}\t../../../../{directory}" for name, directory in names.items()
     ]
+    stamp = "interlock/ninja_rules/__{0}_{0}__editable_install.stamp"
     assert (generated / "venv.labels.txt").read_text().splitlines() == [
-        "my.core-package\t../../../../my.core-package\t//my.core-package:my.core-package\t",
-        "My.Leaf-Package\t../../../../my.leaf-package\t//my.leaf-package:my.leaf-package\t//my.core-package:my.core-package",
-        "\t\t//libs:libs\t//my.leaf-package:my.leaf-package",
+        *(
+            "\t".join(
+                (name, f"../../../../{directory}", f"//{directory}:{directory}", declared, stamp.format(directory))
+            )
+            for (name, directory), declared in zip(
+                names.items(), ("", "//my.core-package:my.core-package"), strict=True
+            )
+        ),
+        "\t\t//libs:libs\t//my.leaf-package:my.leaf-package\t",
     ]
 
 
