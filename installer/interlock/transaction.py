@@ -209,8 +209,8 @@ def _dependency_missing(
     listing = "".join(f"\n  {who} needs {problem}" for problem in problems)
     return DependencyMissing(
         f"requirements of {who} are not met in {environment.path}:{listing}",
-        advice="Add what is somebody else's to the requirements of the environment; what is a project of the workspace has to be "
-        f"installed first, by an edge that this one depends on. No index was asked; {state}.",
+        advice="Add what is somebody else's to the requirements of the environment; what is a project of the workspace "
+        f"has to be installed first, by an edge that this one depends on. No index was asked; {state}.",
     )
 
 
