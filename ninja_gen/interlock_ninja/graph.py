@@ -175,7 +175,7 @@ def _check_scopes(
     }
     for key, names in tables.items():
         for name in names:
-            if name != "*" and name not in by_name:
+            if name not in by_name and (name != "*" or key == "projects"):
                 raise ConfigurationError(
                     f"{where(key)} names {name!r}, and no project is called that{nearest(name, by_name)}",
                     advice="`interlock projects` lists what there is, and what was skipped and why.",

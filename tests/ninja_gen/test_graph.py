@@ -236,6 +236,11 @@ def test_a_cycle_of_many_is_described_by_its_shortest_way() -> None:
     assert [node.dependencies for node in found.nodes if node.project.name == "p9"] == [("p0",)]
 
 
+def test_a_star_is_no_choice_of_projects() -> None:
+    with pytest.raises(ConfigurationError, match=r"names '\*', and no project is called that"):
+        graph(project("core"), chosen=("*",))
+
+
 def test_config_settings_for_nobody_are_an_error() -> None:
     environment = EnvironmentConfig("dev", "e", None, None, {}, {}, (), (), (), {"croe": {"a": "b"}})
     configuration = Configuration("/w", "/w/interlock.toml", None, (), "out", "full", "auto", "error", (environment,))
