@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from interlock.errors import GraphError
+from interlock_gn.rule_names import refused, rule_name
 from interlock_gn.source_tree import label, short_label, source_path
 
 if TYPE_CHECKING:
@@ -23,9 +24,6 @@ __all__ = ["BuildEnvironmentCall", "Calls", "EnvironmentCall", "GroupCall", "Pla
 
 # `interlock_default_venv` of interlock_args.gni.
 DEFAULT_VENV = "//build/venv"
-# What Ninja allows in the name of a rule, and what GN turns into "_" there, before "+" was among it.
-_RULE_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
-_MANGLED = str.maketrans(dict.fromkeys("/:()", "_"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +157,8 @@ class _Environment:
     def home(self, directory: str) -> str:
         """Return the directory whose BUILD.gn has a project: its own, unless that can be part of no label."""
         own = source_path(self.place.source_root, os.path.join(self.workspace.configuration.root, directory))
-        usable = own.startswith("//") and not set(own.translate(_MANGLED)) - _RULE_NAME
+        # In a label, a colon or a parenthesis in a directory would be where the name or the toolchain starts.
+        usable = own.startswith("//") and not refused(own.replace("/", ""))
         return own if usable and not self.place.single_file else self.place.venv_dir
 
     def file(self, path: str) -> str:
@@ -266,9 +265,9 @@ def _check_rule_names(calls: Calls, place: Place) -> None:
     rules: dict[str, str] = {}
     problems = []
     for each in labels:
-        rule = each.translate(_MANGLED)
-        if set(rule) - _RULE_NAME:
-            problems.append(f"{each} makes no Ninja rule: {''.join(sorted(set(rule) - _RULE_NAME))!r} is in its name")
+        rule = rule_name(each)
+        if characters := refused(rule):
+            problems.append(f"{each} makes no Ninja rule: {characters!r} is in its name")
         elif (other := rules.setdefault(rule, each)) != each:
             problems.append(f"{other} and {each} make one Ninja rule, {rule}")
     if problems:
@@ -287,7 +286,7 @@ def _values(edge: Edge, option: str) -> tuple[str, ...]:
 
 def _words(requirement: str) -> list[str]:
     """Return the name at the start of a requirement, as characters that any label may have."""
-    name = "".join(character if character in _RULE_NAME else " " for character in requirement).split()
+    name = "".join(" " if refused(character) else character for character in requirement).split()
     return name[:1]
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["BadName", "bad_names", "rule_name"]
+__all__ = ["BadName", "bad_names", "refused", "rule_name"]
 
 _MANGLED = str.maketrans(dict.fromkeys("/:()", "_"))
 _ALLOWED = frozenset(string.ascii_letters + string.digits + "_.-")
@@ -34,6 +34,11 @@ def rule_name(label: str) -> str:
     return label.translate(_MANGLED)
 
 
+def refused(rule: str) -> str:
+    """Return the characters of a rule's name that Ninja refuses, "" where there are none."""
+    return "".join(sorted(set(rule) - _ALLOWED))
+
+
 def bad_names(labels: Iterable[str], out: str) -> list[BadName]:
     """Return the rules that several actions share, or that have a name which Ninja refuses.
 
@@ -47,13 +52,13 @@ def bad_names(labels: Iterable[str], out: str) -> list[BadName]:
     found = []
     for (toolchain, rule), made_by in rules.items():
         owners = list(made_by)
-        refused = {character for character in rule if character not in _ALLOWED}
-        if refused == {"+"} and not _written(out, toolchain, rule):
+        characters = refused(rule)
+        if characters == "+" and not _written(out, toolchain, rule):
             # A GN that knows about "+" makes a "_" of it.
-            refused = set()
+            characters = ""
             owners += rules.get((toolchain, rule.replace("+", "_")), [])
-        if len(owners) > 1 or refused:
-            found.append(BadName(rule, tuple(owners), "".join(sorted(refused))))
+        if len(owners) > 1 or characters:
+            found.append(BadName(rule, tuple(owners), characters))
     return found
 
 

@@ -75,6 +75,12 @@ def test_a_directory_that_can_be_part_of_no_rule_is_named_from_elsewhere(tmp_pat
     assert project(made, "d").python_deps == ("//build/venv:a",)
 
 
+@pytest.mark.parametrize("name", ["c:d", "lib(y)", "a@b"])
+def test_a_directory_that_can_be_part_of_no_label_is_named_from_elsewhere(tmp_path: Path, name: str) -> None:
+    made = calls(tmp_path, {f"{name}/pyproject.toml": pyproject("a")})
+    assert [(each.directory, each.pyproject) for each in made.projects] == [("//build/venv", f"//{name}")]
+
+
 def test_labels_that_make_one_rule_are_named_both(tmp_path: Path) -> None:
     files = {"a/b/pyproject.toml": pyproject("c"), "a/pyproject.toml": pyproject("b_c")}
     with pytest.raises(GraphError) as caught:
