@@ -16,7 +16,16 @@ if TYPE_CHECKING:
 
     from interlock_gn.calls import Calls, Place, ProjectCall
 
-__all__ = ["MARKER", "Regeneration", "build_file_texts", "call_text", "has_call", "is_generated", "labels_in"]
+__all__ = [
+    "MARKER",
+    "Regeneration",
+    "build_file_texts",
+    "call_text",
+    "has_call",
+    "is_generated",
+    "labels_in",
+    "workspace_root",
+]
 
 # The first line of a file that may be written again, and removed.
 MARKER = "Written by `interlock gn gen`; do not edit: it is written again when the workspace changes."
@@ -76,6 +85,12 @@ def has_call(text: str, target: str) -> bool:
 def labels_in(text: str) -> set[str]:
     """Return the directories that the labels in a generated BUILD.gn name, and what else starts with `//` there."""
     return {match.partition(":")[0] for match in re.findall(r'"(//[^"]*)"', text)}
+
+
+def workspace_root(text: str) -> str | None:
+    """Return the root of the workspace whose environments a generated BUILD.gn has, "" for "//"; None if it has none."""
+    found = re.search(r'^interlock_workspace\(.*\n(?:  root =\s+"((?:[^"\\]|\\.)*)")?', text, re.MULTILINE)
+    return re.sub(r'\\(["$\\])', r"\1", found[1] or "") if found else None
 
 
 def _render(template: str, **values: object) -> str:

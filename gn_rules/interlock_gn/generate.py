@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import interlock
 from interlock.errors import ConfigurationError
-from interlock_gn.build_files import Regeneration, build_file_texts, call_text, has_call, is_generated, labels_in
+from interlock_gn.build_files import (
+    Regeneration,
+    build_file_texts,
+    call_text,
+    has_call,
+    is_generated,
+    labels_in,
+    workspace_root,
+)
 from interlock_gn.calls import Place, make_calls
 from interlock_gn.source_tree import find_source_root, source_path, system_path
 from interlock_gn.vendored import status
@@ -17,7 +25,7 @@ from interlock_ninja.plan import make_plan
 from interlock_ninja.workspace import read_workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from interlock.durable import Disk
     from interlock_gn.calls import ProjectCall
@@ -88,6 +96,7 @@ def generate(
     workspace = read_workspace(root, start=os.getcwd(), strict=options.strict, disk=disk, progress=progress)
     configuration = workspace.configuration
     source_root = find_source_root(configuration.root)
+    options = _located(options, source_root)
     templates = system_path(source_root, options.templates)
     if not os.path.isfile(os.path.join(templates, "interlock.gni")):
         raise ConfigurationError(
@@ -96,16 +105,16 @@ def generate(
         )
     graphs = tuple(environment_graph(workspace, environment, disk=disk) for environment in configuration.environments)
     plan = make_plan(configuration, graphs)
-    place = Place(source_root, options.venv_dir.rstrip("/") or "//", options.single_file)
+    place = Place(source_root, options.venv_dir, options.single_file)
     calls = make_calls(workspace, graphs, plan, place)
     root_path = source_path(source_root, configuration.root)
     again = Regeneration("" if root_path == "//" else root_path, options.words())
     texts = build_file_texts(calls, place, options.templates, again)
     tree = _Tree(source_root, disk, check)
-    old = tree.generated(place.venv_dir)
+    gone = _gone(tree, texts.keys(), place, again.root)
     for directory, text in texts.items():
         tree.put(directory, text, [call for call in calls.projects if call.directory == directory], options.templates)
-    for directory in sorted(labels_in(old) - texts.keys()):
+    for directory in gone:
         tree.drop(directory)
     warnings = [status(templates).warning, *workspace.warnings, *(line for graph in graphs for line in graph.warnings)]
     return Generated(
@@ -118,6 +127,42 @@ def generate(
         warnings=tuple(dict.fromkeys(line for line in warnings if line)),
         inputs=tuple(_inputs(workspace, graphs, tree)),
     )
+
+
+def _located(options: Options, source_root: str) -> Options:
+    """Return the options with their directories as GN names them: what is not absolute starts at the working directory."""
+
+    def named(directory: str) -> str:
+        path = system_path(source_root, directory) if directory.startswith("//") else os.path.abspath(directory)
+        return source_path(source_root, path)
+
+    located = replace(options, templates=named(options.templates), venv_dir=named(options.venv_dir))
+    if not located.venv_dir.startswith("//"):
+        raise ConfigurationError(
+            f"{options.venv_dir} is not a directory of the source tree, {source_root}",
+            advice=f"Name one that is, as GN does: --venv-dir {Options().venv_dir}",
+        )
+    return located
+
+
+def _gone(tree: _Tree, directories: Collection[str], place: Place, root: str) -> list[str]:
+    """Return the directories of this workspace's generated BUILD.gn files that it needs no more.
+
+    The old file with the environments names them. It is where the new one goes, or where the old ones of the projects have
+    their environments.
+
+    Raises:
+        ConfigurationError: the environments of another workspace are where those of this one are to go.
+    """
+    there = workspace_root(tree.generated(place.venv_dir))
+    if there not in {None, root}:
+        raise ConfigurationError(
+            f"{place.venv_dir}/{BUILD_FILE} has the environments of another workspace, {there or '//'}",
+            advice="Name another directory for these: --venv-dir //build/python. Or delete it, if that workspace is no more.",
+        )
+    known = {place.venv_dir}.union(*(labels_in(tree.generated(each)) for each in directories))
+    old = {each: text for each in known if workspace_root(text := tree.generated(each)) == root}
+    return sorted(set(old).union(*map(labels_in, old.values())) - set(directories))
 
 
 class _Tree:

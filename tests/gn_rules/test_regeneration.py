@@ -298,3 +298,45 @@ def test_a_workspace_below_the_root_of_the_tree(tree: Tree) -> None:
     assert "python_deps" not in (tree.root / "py" / "libs" / "leaf" / "BUILD.gn").read_text()
     assert NO_WORK in tree.build()
     assert os.path.isdir(tree.root / "py" / ".venv")
+
+
+def test_directories_are_taken_from_the_working_directory_unless_they_are_gn_s(tree: Tree) -> None:
+    tree.write(workspace(core=()))
+    generate(tree, "--dir", "build/interlock", "--venv-dir", "./build/../python/")
+    text = (tree.root / "libs" / "core" / "BUILD.gn").read_text(encoding="utf-8")
+    assert 'import("//build/interlock/interlock.gni")' in text
+    assert 'venv = "//python:venv"' in text
+    assert "unchanged" in generate(tree, "--venv-dir", "//python")
+
+
+def test_environments_stay_inside_of_the_source_tree(tree: Tree) -> None:
+    tree.write(workspace(core=()))
+    for outside in ("../elsewhere", "//../elsewhere"):
+        assert "is not a directory of the source tree" in generate(tree, "--venv-dir", outside, code=10)
+    assert not (tree.root.parent / "elsewhere").exists()
+
+
+def test_environments_that_move_leave_nothing_behind(tree: Tree) -> None:
+    tree.write({**workspace(core=(), leaf=("core",)), "a b/pyproject.toml": project("spaced")["pyproject.toml"]})
+    generate(tree)
+    said = generate(tree, "--venv-dir", "//python").splitlines()
+    assert said == [
+        "python/BUILD.gn written",
+        "libs/core/BUILD.gn written",
+        "libs/leaf/BUILD.gn written",
+        "build/venv/BUILD.gn removed",
+    ]
+
+
+def test_environments_of_another_workspace_are_not_replaced(tree: Tree) -> None:
+    for name in ("one", "two"):
+        files = workspace(**{f"of_{name}": ()})
+        del files["BUILD.gn"]
+        tree.write(below(name, files))
+    generate(tree, "--root", "one")
+    before = state(tree, gn_too=False)
+    said = generate(tree, "--root", "two", code=10)
+    assert "//build/venv/BUILD.gn has the environments of another workspace, //one" in said
+    assert state(tree, gn_too=False) == before
+    generate(tree, "--root", "two", "--venv-dir", "//build/python")
+    assert before.items() <= state(tree, gn_too=False).items()
