@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from gn_trees import make_tree
 from index_server import serve
 from interlock_runner import succeed, verify
 
@@ -23,6 +24,43 @@ SPOKES = 12
 @pytest.mark.stress
 @pytest.mark.timeout(1800)
 def test_clean_builds_in_a_row_never_ask_an_index_for_the_workspace(tmp_path: Path) -> None:
+    names = write_workspace(tmp_path)
+    # The build environment comes from the real index, once; after that nothing but the test's own is there to be asked.
+    succeed("build", "--root", tmp_path, "my.core-package__editable_prepare")
+    with serve() as index:
+        # It requires a name of the workspace, as a plugin of one's own product does: nobody may look that up.
+        index.add("third-party", "1.5", requires=("my-core-package", "my.spoke00>=1"))
+        for _ in range(ROUNDS):
+            start_from_nothing(tmp_path)
+            succeed("build", "--root", tmp_path, "-j128", **index.environ)
+            verify(tmp_path / ".venv", [module(name) for name in names])
+            succeed("check", "--venv", tmp_path / ".venv")
+        assert set(index.asked) == {"third-party"}
+
+
+@pytest.mark.stress
+@pytest.mark.timeout(1800)
+def test_nor_do_those_of_gn(tmp_path: Path, gn: str, ninja: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = make_tree(tmp_path / "tree", gn, ninja)
+    names = write_workspace(tree.root)
+    succeed("gn", "gen", cwd=tree.root)
+    tree.write({"BUILD.gn": 'group("all") {\n  deps = [ "//build/venv" ]\n}\n'})
+    tree.gen()
+    tree.build("my.core-package:my.core-package__editable_prepare")
+    with serve() as index:
+        index.add("third-party", "1.5", requires=("my-core-package", "my.spoke00>=1"))
+        for name, value in index.environ.items():
+            monkeypatch.setenv(name, value)
+        for _ in range(max(2, ROUNDS // 8)):
+            start_from_nothing(tree.root)
+            tree.gen()
+            tree.build("-j128")
+            verify(tree.root / ".venv", [module(name) for name in names])
+        assert set(index.asked) == {"third-party"}
+
+
+def write_workspace(tmp_path: Path) -> list[str]:
+    """Write the projects and the configuration; return the names."""
     names = ["my.core-package", "my.other-package", "my.leaf-package", *(f"my.spoke{n:02}" for n in range(SPOKES))]
     write(tmp_path, "my.core-package", ["third-party>=1"])
     write(tmp_path, "my.other-package", [])
@@ -36,20 +74,14 @@ def test_clean_builds_in_a_row_never_ask_an_index_for_the_workspace(tmp_path: Pa
         '[environments.venv.config-settings]\neditable_mode = "compat"\n',
         encoding="utf-8",
     )
-    # The build environment comes from the real index, once; after that nothing but the test's own is there to be asked.
-    succeed("build", "--root", tmp_path, "my.core-package__editable_prepare")
-    with serve() as index:
-        # It requires a name of the workspace, as a plugin of one's own product does: nobody may look that up.
-        index.add("third-party", "1.5", requires=("my-core-package", "my.spoke00>=1"))
-        for _ in range(ROUNDS):
-            shutil.rmtree(tmp_path / ".venv", ignore_errors=True)
-            shutil.rmtree(tmp_path / "out")
-            for egg_info in tmp_path.glob("*/src/*.egg-info"):
-                shutil.rmtree(egg_info)
-            succeed("build", "--root", tmp_path, "-j128", **index.environ)
-            verify(tmp_path / ".venv", [module(name) for name in names])
-            succeed("check", "--venv", tmp_path / ".venv")
-        assert set(index.asked) == {"third-party"}
+    return names
+
+
+def start_from_nothing(root: Path) -> None:
+    shutil.rmtree(root / ".venv", ignore_errors=True)
+    shutil.rmtree(root / "out")
+    for egg_info in root.glob("*/src/*.egg-info"):
+        shutil.rmtree(egg_info)
 
 
 def module(name: str) -> str:
