@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from projects import make_project
 
 from interlock import cli
-from interlock.commands.prepare import config_settings
+from interlock.commands.backends import config_settings
 from interlock.create import create_environment
 from interlock.durable import Disk
 from interlock.environment import Environment

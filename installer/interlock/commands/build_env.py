@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING
 
 from interlock.build_environment import ensure, environment_inputs
 from interlock.build_recipe import make_recipe
-from interlock.commands.prepare import add_offline_argument, add_workspace_argument
+from interlock.commands.backends import (
+    add_interpreter_arguments,
+    add_offline_argument,
+    add_workspace_argument,
+    chosen_interpreter,
+)
 from interlock.commands.receipts import Run, add_receipt_arguments
 from interlock.engine import go_offline
-from interlock.environment import open_environment
-from interlock.interpreter import find_interpreter
 from interlock.workspace_names import read_workspace_names
 
 if TYPE_CHECKING:
@@ -37,9 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--constraint", "--build-constraint", action=again, default=[], metavar="FILE", help="constraints for them"
     )
     add_workspace_argument(parser)
-    which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--python", metavar="SPEC", help="the interpreter: a version or a path")
-    which.add_argument("--venv", metavar="PATH", help="an environment: its interpreter")
+    add_interpreter_arguments(parser, required=True)
     parser.add_argument("--engine", choices=("auto", "uv", "pip"), default="auto", help="what installs them")
     add_offline_argument(parser)
     add_receipt_arguments(parser)
@@ -50,10 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.offline:
         go_offline()
     edge = Run.start(arguments)
-    if arguments.venv:
-        interpreter = open_environment(arguments.venv).interpreter
-    else:
-        interpreter = find_interpreter(arguments.python, root=os.getcwd(), disk=edge.disk)
+    interpreter = chosen_interpreter(arguments, edge.disk)
     recipe = make_recipe(
         arguments.require,
         interpreter=interpreter,

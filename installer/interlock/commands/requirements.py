@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from interlock.commands.prepare import add_offline_argument
+from interlock.commands.backends import add_offline_argument
 from interlock.commands.receipts import Run, add_receipt_arguments
 from interlock.engine import go_offline
 from interlock.requirements import install_requirements

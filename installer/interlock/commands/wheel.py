@@ -10,14 +10,14 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from interlock.commands.prepare import add_offline_argument, add_workspace_argument, config_settings
+from interlock.commands.backends import (
+    add_backend_arguments,
+    add_interpreter_arguments,
+    build_options,
+    chosen_interpreter,
+)
 from interlock.commands.receipts import Run, add_receipt_arguments
-from interlock.engine import go_offline
-from interlock.environment import open_environment
-from interlock.interpreter import find_interpreter
-from interlock.prepare import BuildOptions
 from interlock.wheel_build import build_wheel
-from interlock.workspace_names import read_workspace_names
 
 if TYPE_CHECKING:
     import argparse
@@ -29,53 +29,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `interlock wheel`."""
     parser.add_argument("directory", metavar="DIR", help="the project's directory")
     parser.add_argument("--output", required=True, metavar="DIR", help="where to put the wheel")
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument(
-        "--python", metavar="SPEC", help="the interpreter: a version or a path; default: the one that runs interlock"
-    )
-    which.add_argument("--venv", metavar="PATH", help="an environment: its interpreter")
-    parser.add_argument(
-        "-C",
-        "--config-setting",
-        dest="config_settings",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="for the build backend; a key given again makes a list",
-    )
-    parser.add_argument(
-        "--build-constraint", action="append", default=[], metavar="FILE", help="constraints for build requirements"
-    )
-    add_workspace_argument(parser)
-    parser.add_argument(
-        "--engine", choices=("auto", "uv", "pip"), default="auto", help="what installs build requirements"
-    )
-    add_offline_argument(parser)
+    add_interpreter_arguments(parser, required=False)
+    add_backend_arguments(parser)
     add_receipt_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Build the wheel, then the receipt."""
-    if arguments.offline:
-        go_offline()
     edge = Run.start(arguments)
-    if arguments.venv:
-        interpreter = open_environment(arguments.venv).interpreter
-    else:
-        interpreter = find_interpreter(arguments.python, root=os.getcwd(), disk=edge.disk)
     # The outputs of this edge, and Ninja's directory with those of all others.
     own = [path for path in (arguments.stamp, arguments.depfile) if path]
     directories = map(os.path.dirname, map(os.path.abspath, [*own, *filter(os.path.exists, ["build.ninja"])]))
     built = build_wheel(
         arguments.directory,
         arguments.output,
-        interpreter,
-        options=BuildOptions(
-            config_settings=config_settings(arguments.config_settings),
-            constraints=tuple(arguments.build_constraint),
-            workspace=read_workspace_names(arguments.workspace) if arguments.workspace else {},
-            engine=arguments.engine,
-        ),
+        chosen_interpreter(arguments, edge.disk),
+        options=build_options(arguments),
         apart=[*own, *directories],
         disk=edge.disk,
         timeout=arguments.lock_timeout,
