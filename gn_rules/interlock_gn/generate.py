@@ -97,12 +97,7 @@ def generate(
     configuration = workspace.configuration
     source_root = find_source_root(configuration.root)
     options = _located(options, source_root)
-    templates = system_path(source_root, options.templates)
-    if not os.path.isfile(os.path.join(templates, "interlock.gni")):
-        raise ConfigurationError(
-            f"there is no {options.templates}/interlock.gni in {source_root}",
-            advice="`interlock gn init` puts the templates there; --dir names another directory.",
-        )
+    templates = _templates_in(options, source_root)
     graphs = tuple(environment_graph(workspace, environment, disk=disk) for environment in configuration.environments)
     plan = make_plan(configuration, graphs)
     place = Place(source_root, options.venv_dir, options.single_file)
@@ -127,6 +122,17 @@ def generate(
         warnings=tuple(dict.fromkeys(line for line in warnings if line)),
         inputs=tuple(_inputs(workspace, graphs, tree)),
     )
+
+
+def _templates_in(options: Options, source_root: str) -> str:
+    """Return the absolute path of the templates."""
+    templates = system_path(source_root, options.templates)
+    if not os.path.isfile(os.path.join(templates, "interlock.gni")):
+        raise ConfigurationError(
+            f"there is no {options.templates}/interlock.gni in {source_root}",
+            advice="`interlock gn init` puts the templates there; --dir names another directory.",
+        )
+    return templates
 
 
 def _located(options: Options, source_root: str) -> Options:
