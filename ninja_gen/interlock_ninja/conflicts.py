@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 from typing import TYPE_CHECKING
 
+from interlock.distribution import normalize
 from interlock.errors import GraphError
 from interlock_ninja import pep508
+from interlock_ninja.discovery import PROJECT_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from interlock.interpreter import Interpreter
+    from interlock_ninja.discovery import Skipped
     from interlock_ninja.project import Project
 
-__all__ = ["check_names", "check_python", "shared_imports"]
+__all__ = ["check_names", "check_python", "check_unreadable", "shared_imports"]
 
 SHOWN = 3
+_NAME = re.compile(r"""^\s*(?:setup\()?\s*name\s*=\s*["']?([A-Za-z0-9][A-Za-z0-9._-]*)""", re.MULTILINE)
 
 
 def check_names(environment: str, by_name: Mapping[str, Sequence[Project]]) -> None:
@@ -46,6 +53,40 @@ def check_python(environment: str, interpreter: Interpreter, projects: Iterable[
             + "\n".join(sorted(lines)),
             advice="Choose another interpreter with `python`, leave them out with `projects`, or exclude them with `exclude`.",
         )
+
+
+def check_unreadable(root: str, skipped: Iterable[Skipped], requirements: Iterable[str]) -> None:
+    """Raise a GraphError if a requirement seems to be a project of the workspace whose metadata cannot be read.
+
+    Taken for somebody else's, its name would be asked of an index, where anybody may have registered it.
+    """
+    named = {name: each for each in skipped if each.warn for name in _likely_names(os.path.join(root, each.path))}
+    parsed = {line: pep508.requirement(line) for line in requirements} if named else {}
+    broken = {
+        line: named[normalize(each.name)]
+        for line, each in parsed.items()
+        if not each.url and normalize(each.name) in named
+    }
+    if broken:
+        paths = sorted({each.path for each in broken.values()})
+        raise GraphError(
+            "projects are required whose metadata cannot be read:\n"
+            + "\n".join(f"  {line}: {each.line}" for line, each in sorted(broken.items())),
+            advice="Mend it. If the requirement is not this project but somebody else's of the same name, exclude this one:"
+            f" exclude = {json.dumps(paths, ensure_ascii=False)}. No index was asked.",
+        )
+
+
+def _likely_names(directory: str) -> set[str]:
+    """Return what the files of a project that cannot be read seem to call it, else the name of its directory."""
+    names: set[str] = set()
+    for file in PROJECT_FILES:
+        try:
+            with open(os.path.join(directory, file), encoding="utf-8", errors="replace") as reader:
+                names.update(map(normalize, _NAME.findall(reader.read())))
+        except OSError:
+            continue
+    return names or {normalize(os.path.basename(os.path.normpath(directory)))}
 
 
 def shared_imports(projects: Iterable[Project]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from interlock.errors import ConfigurationError, GraphError
 from interlock_ninja import pep508
-from interlock_ninja.conflicts import check_names, check_python, shared_imports
+from interlock_ninja.conflicts import check_names, check_python, check_unreadable, shared_imports
 from interlock_ninja.cycles import components, shortest_cycle
 from interlock_ninja.requires import Requires
 from interlock_ninja.tables import nearest
@@ -89,6 +89,8 @@ def environment_graph(
     check_names(environment.name, {name: by_name[name] for name in names})
     projects = {name: by_name[name][0] for name in names}
     check_python(environment.name, interpreter, projects.values())
+    asked = closure.third_party.union(*(project.build_requires for project in projects.values()))
+    check_unreadable(workspace.configuration.root, workspace.skipped, asked)
     mismatches = _mismatches(closure, projects)
     any_version = _settle(workspace, environment, mismatches)
     edges = {name: sorted({each.target for each in closure.needs(name)} - {name}) for name in names}

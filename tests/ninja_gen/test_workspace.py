@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from interlock.cli import main
+from interlock.errors import GraphError
 from interlock.interpreter import query
 from interlock_ninja.graph import environment_graph
 from interlock_ninja.workspace import read_workspace
@@ -127,3 +128,36 @@ def test_the_command_is_strict_when_asked(tmp_path: Path, capsys: pytest.Capture
         "  template/pyproject.toml: `project.name` is '<name>', which is no valid name\n"
         '  Mend them, or exclude them: exclude = ["template"]\n'
     )
+
+
+@pytest.mark.parametrize(
+    ("where", "broken"),
+    [
+        ("a", '[project]\nname = "Acme.Internal"\nversion = "1"\n<<<<<<< HEAD\n'),
+        ("acme-internal", "<<<<<<< HEAD\n"),
+    ],
+)
+@pytest.mark.parametrize("table", ["dependencies", "build-system"])
+def test_what_is_required_and_cannot_be_read_is_not_taken_for_somebody_else_s(
+    tmp_path: Path, where: str, broken: str, table: str
+) -> None:
+    own = pyproject("b", "acme_internal>=1")
+    if table == "build-system":
+        own = pyproject("b", build='[build-system]\nrequires = ["acme_internal>=1"]\n')
+    write_tree(tmp_path, {"interlock.toml": "", "b/pyproject.toml": own, f"{where}/pyproject.toml": broken})
+    found = read_workspace(str(tmp_path))
+    with pytest.raises(GraphError) as caught:
+        environment_graph(found, found.configuration.environments[0])
+    assert f"  acme_internal>=1: {where}/pyproject.toml is not valid TOML" in caught.value.message
+    assert f'exclude = ["{where}"]' in caught.value.advice
+    write_tree(tmp_path, {"interlock.toml": f'exclude = ["{where}"]\n'})
+    found = read_workspace(str(tmp_path))
+    environment_graph(found, found.configuration.environments[0])
+
+
+def test_what_cannot_be_read_and_is_not_required_is_a_warning(tmp_path: Path) -> None:
+    files = {"b/pyproject.toml": pyproject("b", "other"), "a/pyproject.toml": '[project]\nname = "a"\n<<<<<<< HEAD\n'}
+    write_tree(tmp_path, {"interlock.toml": "", **files})
+    found = read_workspace(str(tmp_path))
+    assert environment_graph(found, found.configuration.environments[0]).third_party == ("other",)
+    assert len(found.warnings) == 1
