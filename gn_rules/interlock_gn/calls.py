@@ -9,7 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from interlock.errors import GraphError
+from interlock.errors import ConfigurationError, GraphError
 from interlock_gn.rule_names import refused, rule_name
 from interlock_gn.source_tree import label, short_label, source_path
 
@@ -24,6 +24,8 @@ __all__ = ["BuildEnvironmentCall", "Calls", "EnvironmentCall", "GroupCall", "Pla
 
 # `interlock_default_venv` of interlock_args.gni.
 DEFAULT_VENV = "//build/venv"
+# GN reads a backslash as "/"; a tab separates the columns of files that it writes for us.
+UNNAMEABLE = ("\\", "\t")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +164,18 @@ class _Environment:
         return own if usable and not self.place.single_file else self.place.venv_dir
 
     def file(self, path: str) -> str:
-        """Return a path of the workspace as GN names it."""
-        return source_path(self.place.source_root, os.path.join(self.workspace.configuration.root, path))
+        """Return a path of the workspace as GN names it.
+
+        Raises:
+            ConfigurationError: GN has no way to name it.
+        """
+        named = source_path(self.place.source_root, os.path.join(self.workspace.configuration.root, path))
+        if unfit := next((each for each in UNNAMEABLE if each in named), ""):
+            raise ConfigurationError(
+                f"GN cannot name {path!r}: {unfit!r} is in it",
+                advice="Rename it, or leave its project out with `exclude`.",
+            )
+        return named
 
     def environment(self) -> EnvironmentCall:
         configured = self.graph.environment

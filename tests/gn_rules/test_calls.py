@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from interlock.errors import GraphError
+from interlock.errors import ConfigurationError, GraphError
 from interlock_gn.calls import Calls, Place, ProjectCall, make_calls
 from interlock_ninja.graph import environment_graph
 from interlock_ninja.plan import make_plan
@@ -149,3 +150,10 @@ def test_what_builds_a_project_is_named_where_it_is_not_the_pyproject(tmp_path: 
     cfg = "[metadata]\nname = old\nversion = 1\n"
     made = calls(tmp_path, {"old/setup.cfg": cfg, "old/setup.py": "import setuptools\nsetuptools.setup()\n"})
     assert set(project(made, "old").build_files) == {"setup.cfg", "setup.py"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such names there")
+@pytest.mark.parametrize("name", ["a\\b", "a\tb"])
+def test_a_directory_that_gn_cannot_name_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="GN cannot name"):
+        calls(tmp_path, {f"{name}/pyproject.toml": pyproject("a")})
