@@ -209,8 +209,8 @@ def _dependency_missing(
     listing = "".join(f"\n  {who} needs {problem}" for problem in problems)
     return DependencyMissing(
         f"requirements of {who} are not met in {environment.path}:{listing}",
-        advice="Add what is somebody else's to the requirements of the environment; what is a project of the workspace "
-        f"has to be installed first, by an edge that this one depends on. No index was asked; {state}.",
+        advice="Add what is somebody else's to the requirements of the environment. A project of the workspace is installed by "
+        f"its <project>__editable_install edge: let this edge depend on that. No index was asked; {state}.",
     )
 
 
