@@ -492,3 +492,16 @@ def test_a_project_directory_with_a_space_and_a_plus(tree: Tree) -> None:
     tree.gen()
     assert "../odd +dir" in arguments(tree, "//odd:odd__editable_prepare")
     assert labels(tree)
+
+
+def test_two_environments_in_one_place_are_named_both(tree: Tree) -> None:
+    calls = [
+        f'interlock_venv("{name}") {{\n  path = "{path}"\n}}' for name, path in (("a", "//.venv"), ("b", "../../.venv"))
+    ]
+    tree.write(
+        {"build/venv/BUILD.gn": build_file(*calls), "BUILD.gn": 'group("all") {\n  deps = [ "//build/venv:a" ]\n}\n'}
+    )
+    said = tree.gen(code=1)
+    assert "Duplicate output file" in said
+    assert "//build/venv:a__path" in said
+    assert "//build/venv:b__path" in said
