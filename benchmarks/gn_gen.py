@@ -52,7 +52,6 @@ def main() -> int:
 def make_side(root: Path, side: str, options: argparse.Namespace) -> int:
     """Make one of the trees; return the number of its projects."""
     make_tree(root, options.gn, "ninja")
-    # The program that the printed lines of `interlock gn init` would name; it is not run.
     materialise(options.shape, root, third_party=False)
     (root / "interlock.toml").write_text("", encoding="utf-8")
     directories = [f"c/{number}" for number in range(options.targets // C_TARGETS_A_DIRECTORY)]
@@ -71,7 +70,7 @@ def make_side(root: Path, side: str, options: argparse.Namespace) -> int:
     extra = 'exec_script("//nothing.py")\n' if "exec_script" in side else ""
     (root / "nothing.py").write_text("", encoding="utf-8")
     (root / "BUILD.gn").write_text(f'{extra}group("all") {{\n  deps = [\n{lines}  ]\n}}\n', encoding="utf-8")
-    return sum(1 for path in root.rglob("pyproject.toml"))
+    return sum("interlock_project(" in path.read_text(encoding="utf-8") for path in root.rglob("BUILD.gn"))
 
 
 def write_c_targets(root: Path, directory: str) -> None:
