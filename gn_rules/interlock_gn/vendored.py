@@ -7,7 +7,6 @@ manifest has the digests of the old files and of the new ones.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import re
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from interlock import __version__
-from interlock.errors import ConfigurationError, DiskError
+from interlock.errors import ConfigurationError
 from interlock_gn.dotfile import gn_string
 from interlock_gn.source_tree import find_source_root, source_path, system_path
 
@@ -283,16 +282,7 @@ def _publish(path: str, data: bytes, *, disk: Disk) -> bool:
         return disk.publish_if_changed(path, data)
     if _content(path) == data:
         return False
-    directory, name = os.path.split(path)
-    temporary = os.path.join(directory, f".{name}.{os.getpid()}.tmp")
-    try:
-        disk.write(temporary, data, executable=True)
-        disk.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError, DiskError):
-            disk.remove(temporary)
-        raise
-    disk.sync_directory(directory)
+    disk.publish(path, data, mode=0o755)
     return True
 
 

@@ -26,15 +26,3 @@ def test_every_template_and_argument_is_in_it() -> None:
     for name in re.findall(r"^  (\w+) =", arguments[1], re.MULTILINE):
         assert f"| `{name}` |" in found
     assert '| `interlock_default_venv` | `"//build/venv"` |' in found
-
-
-def test_every_argument_that_a_template_reads_is_documented() -> None:
-    for path in TEMPLATES.glob("*.gni"):
-        source = path.read_text(encoding="utf-8")
-        for comment, name, body in re.findall(
-            r'((?:^#.*\n)+)template\("(\w+)"\) \{(.*?)^\}', source, re.MULTILINE | re.DOTALL
-        ):
-            read = set(re.findall(r"\binvoker\.(\w+)", body)) - {"target_name", "suffixes", "command"}
-            undocumented = {each for each in read if not re.search(rf"\b{each}\b", comment)}
-            if not name.startswith("interlock_internal_"):
-                assert not undocumented, (name, undocumented)

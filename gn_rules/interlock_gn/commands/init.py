@@ -28,6 +28,13 @@ VENV = "//build/venv"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `interlock gn init`."""
+    add_tree_arguments(parser, "where the templates go")
+    parser.add_argument("--link", action="store_true", help="import the installed templates instead of copying them")
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="json: one object")
+
+
+def add_tree_arguments(parser: argparse.ArgumentParser, what: str) -> None:
+    """Declare --root and --dir; `what` says what the directory is."""
     parser.add_argument(
         "--root", default=os.curdir, metavar="DIR", help="the source tree (default: where a .gn is, going up from here)"
     )
@@ -35,10 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dir",
         default=vendored.DEFAULT_DIRECTORY,
         metavar="DIR",
-        help=f"where the templates go (default: {vendored.DEFAULT_DIRECTORY})",
+        help=f"{what} (default: {vendored.DEFAULT_DIRECTORY})",
     )
-    parser.add_argument("--link", action="store_true", help="import the installed templates instead of copying them")
-    parser.add_argument("--format", choices=("text", "json"), default="text", help="json: one object")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -6,12 +6,12 @@ written.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from interlock import __version__
 from interlock.durable import Disk
 from interlock_gn import vendored
+from interlock_gn.commands.init import add_tree_arguments
 from interlock_gn.source_tree import find_source_root
 
 if TYPE_CHECKING:
@@ -23,15 +23,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `interlock gn update`."""
-    parser.add_argument(
-        "--root", default=os.curdir, metavar="DIR", help="the source tree (default: where a .gn is, going up from here)"
-    )
-    parser.add_argument(
-        "--dir",
-        default=vendored.DEFAULT_DIRECTORY,
-        metavar="DIR",
-        help=f"where the templates are (default: {vendored.DEFAULT_DIRECTORY})",
-    )
+    add_tree_arguments(parser, "where the templates are")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if something would change")
 
 

@@ -13,7 +13,6 @@ import shutil
 import sys
 from typing import TYPE_CHECKING
 
-from interlock.declared import stamps_behind
 from interlock.environment import open_environment
 from interlock.errors import UsageError
 from interlock.inventory import reading
@@ -86,7 +85,11 @@ def _watched(arguments: argparse.Namespace, command: list[str]) -> list[str]:
     if command[1] == "-m" and len(command) < 3:
         raise UsageError("python -m without a module", advice="-- python -m MODULE [ARGUMENT ...]")
     script = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "_imports_script.py")
-    stamps = stamps_behind(arguments.labels, arguments.declared) if arguments.labels else []
+    stamps: list[str] = []
+    if arguments.labels:
+        from interlock.declared import stamps_behind
+
+        stamps = stamps_behind(arguments.labels, arguments.declared)
     words = [arguments.depfile, arguments.target, arguments.root, arguments.venv, "\n".join(stamps)]
     return [command[0], script, *words, *command[1:]]
 
