@@ -14,9 +14,10 @@ import sysconfig
 from dataclasses import dataclass
 from itertools import pairwise
 
+from interlock_gn.gn_format import quoted
 from interlock_gn.source_tree import DOTFILE, source_path
 
-__all__ = ["Line", "assignments", "gn_string", "missing_lines", "running_program"]
+__all__ = ["Line", "assignments", "missing_lines", "running_program"]
 
 NINJA_VERSION = "1.11.0"
 UNKNOWN = None
@@ -37,11 +38,6 @@ class Line:
     name: str
     text: str
     current: str
-
-
-def gn_string(value: str) -> str:
-    """Return a string literal of GN."""
-    return '"' + re.sub(r'(["\\$])', r"\\\1", value) + '"'
 
 
 def assignments(text: str) -> dict[str, str | None]:
@@ -110,14 +106,14 @@ def missing_lines(source_root: str, program: str | None) -> tuple[Line, ...]:
 
 
 def _line(name: str, value: str, current: str | None) -> Line:
-    return Line(name, f"{name} = {gn_string(value)}", "" if current is None else gn_string(current))
+    return Line(name, f"{name} = {quoted(value)}", "" if current is None else quoted(current))
 
 
 def _default_args(value: str, current: str | None, *, there: bool) -> Line:
     if there:
         # GN refuses a second default_args; this adds to the first, or replaces what that says.
         return _line(f"{_DEFAULT_ARGS}.{_PROGRAM}", value, current)
-    return Line(_DEFAULT_ARGS, f"{_DEFAULT_ARGS} = {{\n  {_PROGRAM} = {gn_string(value)}\n}}", "")
+    return Line(_DEFAULT_ARGS, f"{_DEFAULT_ARGS} = {{\n  {_PROGRAM} = {quoted(value)}\n}}", "")
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from interlock import __version__
 from interlock.errors import ConfigurationError
-from interlock_gn.dotfile import gn_string
+from interlock_gn.gn_format import quoted
 from interlock_gn.source_tree import find_source_root, source_path, system_path
 
 if TYPE_CHECKING:
@@ -300,7 +300,7 @@ def _shipped(source_root: str, linked: bool) -> dict[str, bytes]:
     """Return what a directory is to hold: the templates, or one file that imports those of the installed package."""
     if not linked:
         return _templates()
-    entry = gn_string(f"{source_path(source_root, PACKAGE)}/{ENTRY}")
+    entry = quoted(f"{source_path(source_root, PACKAGE)}/{ENTRY}")
     text = f"# The templates of the interlock that is installed here, by `interlock gn init --link`.\nimport({entry})\n"
     return {ENTRY: text.encode()}
 

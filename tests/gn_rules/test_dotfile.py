@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interlock_gn.dotfile import Line, assignments, gn_string, missing_lines, running_program
+from interlock_gn.dotfile import Line, assignments, missing_lines, running_program
+from interlock_gn.gn_format import quoted
 
 COMPLETE = """\
 ninja_required_version = "1.11.0"
@@ -99,9 +100,9 @@ def test_any_text_is_no_error(text: str) -> None:
     assignments(text)
 
 
-@given(st.text(st.characters(exclude_characters="\n", codec="utf-8"), max_size=20))
+@given(st.text(st.characters(exclude_characters="\n\r", codec="utf-8"), max_size=20))
 def test_a_string_is_read_as_it_was_written(value: str) -> None:
-    assert assignments(f"a = {gn_string(value)}") == {"a": value}
+    assert assignments(f"a = {quoted(value)}") == {"a": value}
 
 
 def test_nothing_is_missing(root: Path) -> None:
@@ -155,14 +156,14 @@ def test_a_program_outside_is_named_as_on_path(root: Path, tmp_path: Path, monke
     program = make_program(tmp_path / "bin")
     text = COMPLETE[: COMPLETE.index("default_args")]
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
-    assert lines(root, text, program) == [(f"default_args = {{\n  interlock_program = {gn_string(program)}\n}}", "")]
+    assert lines(root, text, program) == [(f"default_args = {{\n  interlock_program = {quoted(program)}\n}}", "")]
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     assert lines(root, text, program) == [('default_args = {\n  interlock_program = "interlock"\n}', "")]
 
 
 def test_without_a_program_scripts_run_with_our_python(root: Path) -> None:
     (root / ".gn").write_text(COMPLETE, encoding="utf-8")
-    expected = Line("script_executable", f"script_executable = {gn_string(sys.executable)}", '"python3"')
+    expected = Line("script_executable", f"script_executable = {quoted(sys.executable)}", '"python3"')
     assert missing_lines(str(root), None) == (expected,)
 
 
