@@ -18,7 +18,7 @@ from interlock import platforms
 from interlock.errors import DiskError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 __all__ = ["Disk", "Durability", "make_directories"]
 
@@ -103,6 +103,16 @@ class Disk:
             _write_all(created.descriptor, data)
             created.mtime_ns = mtime_ns
 
+    def write_chunks(self, path: str, chunks: Iterable[bytes], *, executable: bool = False) -> None:
+        """Create or overwrite a file from its parts, one in memory at a time, and sync it; like `write` not atomic.
+
+        Raises:
+            DiskError: full, read-only, not permitted.
+        """
+        with _explained(path), self._created(path, executable=executable) as created:
+            for chunk in chunks:
+                _write_all(created.descriptor, chunk)
+
     def copy(self, source: str, destination: str, *, executable: bool = False) -> None:
         """Copy a file's content and modification time, in constant memory, and sync the copy."""
         with (
@@ -158,6 +168,11 @@ class Disk:
                     raise
                 # The directory of the destination is what is missing, and os.replace names the source.
                 raise FileNotFoundError(error.errno, error.strerror, destination) from error
+
+    def exchange(self, one: str, other: str) -> bool:
+        """Let two files or directories change places in one step; False, and nothing done, where that cannot be had here."""
+        with _explained(other):
+            return self._platform.exchange(one, other)
 
     def make_directory(self, path: str, mode: int = 0o775, *, below: str = "") -> None:
         """Create a directory and its parents; it may be there already. World-writable never.

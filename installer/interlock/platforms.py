@@ -20,10 +20,15 @@ __all__ = ["Macos", "Platform", "Posix", "Windows", "current"]
 TRANSIENT_WINERRORS = frozenset({5, 32, 33})
 RETRY_DELAYS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 F_FULLFSYNC = 51
+AT_FDCWD = -100
+RENAME_EXCHANGE = 2  # <linux/fs.h>
+RENAME_SWAP = 2  # <sys/stdio.h> of Darwin
+# What kernels and file systems answer that do not know the flag, or not the call.
+NO_EXCHANGE = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 
 
 class Platform(Protocol):
-    """The four operations whose durable form depends on the operating system."""
+    """The operations that differ by operating system."""
 
     def sync_file(self, descriptor: int) -> None:
         """Bring the file's content to stable storage."""
@@ -33,6 +38,9 @@ class Platform(Protocol):
 
     def sync_file_system(self, path: str) -> bool:
         """Bring all of the path's file system to stable storage in one call; False where there is no such call."""
+
+    def exchange(self, one: str, other: str) -> bool:
+        """Let two paths change places in one step; False where the platform or the file system cannot."""
 
     def retry(self, operation: Callable[[], None]) -> None:
         """Run a rename or a removal, again where the platform refuses it for an instant."""
@@ -75,6 +83,12 @@ class Posix:
             os.close(descriptor)
         return True
 
+    def exchange(self, one: str, other: str) -> bool:
+        """Let two paths change places with renameat2(2) and RENAME_EXCHANGE, which Linux has and the BSDs have not."""
+        if sys.platform != "linux":
+            return False
+        return _swap("renameat2", (AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE))
+
     def retry(self, operation: Callable[[], None]) -> None:
         """Run the operation once: POSIX renames over open files."""
         operation()
@@ -98,6 +112,10 @@ class Macos(Posix):
         except OSError:
             os.fsync(descriptor)
 
+    def exchange(self, one: str, other: str) -> bool:
+        """Let two paths change places with renamex_np(2) and RENAME_SWAP (APFS)."""
+        return _swap("renamex_np", (os.fsencode(one), os.fsencode(other), RENAME_SWAP))
+
 
 class Windows:
     """Windows: no directory sync, and open files make renames and removals fail for an instant."""
@@ -117,6 +135,11 @@ class Windows:
         del path
         return False
 
+    def exchange(self, one: str, other: str) -> bool:
+        """Say no: Windows has no such call."""
+        del one, other
+        return False
+
     def retry(self, operation: Callable[[], None]) -> None:
         """Run the operation, at most nine times in about 2.6 s, on winerror 5, 32 and 33."""
         for delay in RETRY_DELAYS:
@@ -127,6 +150,21 @@ class Windows:
                     raise
                 self._sleep(delay)
         return operation()
+
+
+def _swap(function: str, arguments: tuple[int | bytes, ...]) -> bool:
+    """Call a function of the C library that exchanges two paths; False where there is none, or the file system has not."""
+    import ctypes
+
+    call = getattr(ctypes.CDLL(None, use_errno=True), function, None)
+    if call is None:
+        return False
+    if call(*arguments) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in NO_EXCHANGE:
+        return False
+    raise OSError(number, os.strerror(number), os.fsdecode(next(word for word in arguments if isinstance(word, bytes))))
 
 
 def current(name: str = sys.platform) -> Platform:
