@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from interlock.distribution import parse_record
 from interlock.errors import FileConflict, InterlockError, UnsafePath
+from interlock.journal import listing_digest
 from interlock.staging import digest_of
 
 if TYPE_CHECKING:
@@ -28,14 +29,17 @@ __all__ = ["Change", "changes_to_install", "changes_to_remove"]
 class Change:
     """The steps of one commit; every path is relative to the environment.
 
-    `arrives` are files to put in place, in order; `dist_info` is a whole directory to rename into place, "" where there is
-    none; `retires` are the dist-info directories that leave, each in one step; `leaves` are other files to remove and
-    `emptied` the directories that may be empty after that, deepest first.
+    `arrives` are files to put in place, in order; `dist_info` is a whole directory to put into place, "" where there is
+    none; `replaces` are its files, where one of that name is there already (RECORD last), and `digest` is that of the new
+    directory (`listing_digest`); `retires` are the dist-info directories that leave, each in one step; `leaves` are other
+    files to remove and `emptied` the directories that may be empty after that, deepest first.
     """
 
     new_directories: tuple[str, ...]
     arrives: tuple[str, ...]
     dist_info: str
+    replaces: tuple[str, ...]
+    digest: str
     retires: tuple[str, ...]
     leaves: tuple[str, ...]
     emptied: tuple[str, ...]
@@ -43,14 +47,27 @@ class Change:
     @property
     def directories(self) -> tuple[str, ...]:
         """The directories in which entries come and go: to sync once all is done."""
-        entries = (*self.arrives, self.dist_info, *self.retires, *self.leaves, *self.new_directories, *self.emptied)
+        entries = (*self.arrives, *self.replaces, self.dist_info, *self.retires, *self.leaves)
+        entries += (*self.new_directories, *self.emptied)
         return tuple(sorted({posixpath.dirname(path) for path in entries if path} | set(self.new_directories)))
 
-    def operations(self, staged: str) -> tuple[Operation, ...]:
-        """Return the journal's operations: payload, the new dist-info (RECORD last), the old one, then what is stale."""
-        steps: list[Operation] = [("directory", path) for path in self.new_directories]
+    def operations(self, staged: str, *, exchange: bool) -> tuple[Operation, ...]:
+        """Return the journal's operations: payload, the new dist-info, the old one, then what is stale.
+
+        A dist-info of the same name changes places with the new one where `exchange` says that it can; otherwise its files
+        are replaced one by one.
+        """
+        within = f"{self.dist_info}/"
+        one_by_one = self.replaces and not exchange
+        steps: list[Operation] = [
+            ("directory", path) for path in self.new_directories if one_by_one or not path.startswith(within)
+        ]
         steps += [("replace", f"{staged}/{path}", path) for path in self.arrives]
-        if self.dist_info:
+        if one_by_one:
+            steps += [("replace", f"{staged}/{path}", path) for path in self.replaces]
+        elif self.replaces:
+            steps.append(("exchange", f"{staged}/{self.dist_info}", self.dist_info, self.digest))
+        elif self.dist_info:
             steps.append(("replace", f"{staged}/{self.dist_info}", self.dist_info))
         steps += [("retire", path) for path in self.retires]
         steps += [("remove", path) for path in self.leaves]
@@ -78,11 +95,12 @@ def changes_to_install(
             advice="Remove that link: an environment owns what is below it, and nothing else. Nothing was changed.",
         )
     _check_conflicts([file for file in prepared.files if new[file.path] not in old], prepared, others, tree)
-    whole = not os.path.lexists(environment.absolute(prepared.dist_info))
-    inside = [path for path in new if path.startswith(prepared.dist_info + "/")]
+    within = f"{prepared.dist_info}/"
+    inside = {file.path: file.sha256 for file in prepared.files if file.path.startswith(within)}
     arrives = [path for path in new if path not in inside]
-    arrives += [] if whole else inside  # RECORD is the last of the files
-    directories = dict.fromkeys(path for name in arrives for path in _missing_parents(name, environment))
+    # RECORD is the last of the files.
+    replaces = tuple(inside) if os.path.lexists(environment.absolute(prepared.dist_info)) else ()
+    directories = dict.fromkeys(path for name in (*arrives, *replaces) for path in _missing_parents(name, environment))
     dist_info = tree.relative(environment.absolute(prepared.dist_info))
     stale = [path for path in _dist_infos(previous, tree) if path != dist_info]
     retires = [path for path in stale if not _is_same(environment.absolute(path), environment.absolute(dist_info))]
@@ -91,7 +109,9 @@ def changes_to_install(
     return Change(
         tuple(sorted(directories)),
         tuple(arrives),
-        prepared.dist_info if whole else "",
+        prepared.dist_info,
+        replaces,
+        listing_digest((path.removeprefix(within), digest) for path, digest in inside.items()),
         tuple(retires),
         leaves,
         _emptied(leaves, new.values(), environment),
@@ -109,7 +129,7 @@ def changes_to_remove(name: str, installed: Mapping[str, Sequence[Installed]], e
     own = {path for distribution in previous for path in _owned(distribution, tree)}
     retires = _dist_infos(previous, tree)
     leaves = _leaving(own, retires, others, tree)
-    return Change((), (), "", tuple(retires), leaves, _emptied(leaves, (), environment))
+    return Change((), (), "", (), "", tuple(retires), leaves, _emptied(leaves, (), environment))
 
 
 class _Tree:

@@ -174,6 +174,18 @@ class Disk:
         with _explained(other):
             return self._platform.exchange(one, other)
 
+    def can_exchange(self, directory: str) -> bool:
+        """Tell whether two directories below this one can change places, by letting two empty ones do it."""
+        pair = [os.path.join(directory, f".exchange-{name}") for name in ("one", "other")]
+        with _explained(directory):
+            for path in pair:
+                os.mkdir(path, 0o700)
+            try:
+                return self._platform.exchange(*pair)
+            finally:
+                for path in pair:
+                    os.rmdir(path)
+
     def make_directory(self, path: str, mode: int = 0o775, *, below: str = "") -> None:
         """Create a directory and its parents; it may be there already. World-writable never.
 

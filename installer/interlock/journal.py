@@ -7,6 +7,8 @@ state. Paths are relative to the environment; those that lead out of it, through
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import json
 import os
 import secrets
@@ -17,6 +19,8 @@ from interlock.environment import state_directory
 from interlock.errors import DiskError, InterlockError, UnsafePath
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from interlock.durable import Disk
 
 __all__ = [
@@ -26,6 +30,7 @@ __all__ = [
     "damaged_distribution",
     "damaged_path",
     "journal_path",
+    "listing_digest",
     "perform",
     "recover",
     "settle",
@@ -35,11 +40,15 @@ __all__ = [
 ]
 
 Operation = tuple[str, ...]
-"""("directory", path), ("replace", staged, path), ("retire", path), ("remove", path) or ("remove-directory", path).
+"""One of ("directory", path), ("replace", staged, path), ("exchange", staged, path, digest), ("retire", path),
+("remove", path) and ("remove-directory", path).
 
-"retire" moves a directory out of the way in one step, into the staging directory."""
+"exchange" lets a staged directory and the one in its place change places in one step; by the digest of its files
+(`listing_digest`) a recovery knows which of the two is the new one. "retire" moves a directory out of the way in one step,
+into the staging directory."""
 
-ARITY = {"directory": 2, "replace": 3, "retire": 2, "remove": 2, "remove-directory": 2}
+ARITY = {"directory": 2, "replace": 3, "exchange": 4, "retire": 2, "remove": 2, "remove-directory": 2}
+PATHS = 3  # an operation's words up to here are its name and paths
 STAGING = ".interlock/staging"
 ASIDE = ".aside"  # in the staging directory: what was retired, and what stood in the way
 
@@ -166,7 +175,8 @@ def _parse(data: dict[str, Any]) -> Journal:
 def _do_all(environment: str, journal: Journal, done: list[Operation], disk: Disk) -> None:
     step = _Step(os.path.realpath(environment), _aside(environment, journal), disk)
     for operation in journal.operations:
-        step.do(operation[0], *(_inside(environment, name) for name in operation[1:]))
+        paths = [_inside(environment, name) for name in operation[1:PATHS]]
+        step.do(operation[0], *paths, *operation[PATHS:])
         done.append(operation)
     for directory in journal.directories:
         if os.path.isdir(path := _inside(environment, directory)):
@@ -193,11 +203,13 @@ class _Step:
     aside: str
     disk: Disk
 
-    def do(self, verb: str, path: str, destination: str = "") -> None:
+    def do(self, verb: str, path: str, destination: str = "", digest: str = "") -> None:
         if verb == "directory":
             self._directory(path)
         elif verb == "replace":
             self._replace(path, destination)
+        elif verb == "exchange":
+            self._exchange(path, destination, digest)
         elif verb == "retire":
             if os.path.lexists(path):
                 self._set_aside(path)
@@ -238,6 +250,15 @@ class _Step:
         self.disk.replace(staged, destination)
         return True
 
+    def _exchange(self, staged: str, destination: str, digest: str) -> None:
+        if _directory_digest(destination) == digest:
+            return  # done before the crash
+        if _directory_digest(staged) != digest:
+            raise FileNotFoundError(errno.ENOENT, "the staged files are gone, or are not what was staged", staged)
+        # A file system can lose the ability: after a crash it may be mounted elsewhere.
+        if not os.path.lexists(destination) or not self.disk.exchange(staged, destination):
+            self._replace(staged, destination)
+
     def _not_a_directory(self, path: str) -> str:
         """Return what lies where a directory has to be, the path itself or one above it, and is none."""
         while len(path) > len(self.root):
@@ -249,6 +270,22 @@ class _Step:
     def _set_aside(self, path: str) -> None:
         self.disk.make_directory(self.aside, below=self.root)
         self.disk.replace(path, os.path.join(self.aside, secrets.token_hex(8)))
+
+
+def listing_digest(files: Iterable[tuple[str, str]]) -> str:
+    """Return one SHA-256 (hex) of the files of a directory: pairs of path relative to it ("/") and SHA-256 (hex)."""
+    return hashlib.sha256("".join(f"{path}\0{digest}\n" for path, digest in sorted(files)).encode()).hexdigest()
+
+
+def _directory_digest(directory: str) -> str:
+    listed = []
+    for top, _, names in os.walk(directory):
+        for name in names:
+            path = os.path.join(top, name)
+            with open(path, "rb") as reader:
+                digest = hashlib.file_digest(reader, "sha256").hexdigest()
+            listed.append((os.path.relpath(path, directory).replace(os.sep, "/"), digest))
+    return listing_digest(listed) if listed else ""
 
 
 def _is_directory(path: str) -> bool:

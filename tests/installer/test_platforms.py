@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,26 @@ def test_a_file_system_without_directory_sync_is_tolerated(tmp_path: Path, numbe
 )
 def test_each_system_has_its_platform(name: str, kind: type) -> None:
     assert type(platforms.current(name)) is kind
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such call")
+def test_an_exchange_is_done_or_said_to_be_impossible(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+    done = platforms.current().exchange(str(tmp_path / "one"), str(tmp_path / "other"))
+    assert os.listdir(tmp_path / "one") == (["other"] if done else ["one"])
+    assert done or sys.platform != "linux"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the C library's function is asked by its Linux name")
+def test_an_exchange_with_what_is_not_there_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    with pytest.raises(FileNotFoundError):
+        platforms.Posix().exchange(str(tmp_path / "one"), str(tmp_path / "other"))
+
+
+def test_no_exchange_where_the_c_library_has_no_such_call(tmp_path: Path) -> None:
+    assert not platforms.Windows().exchange(str(tmp_path), str(tmp_path))
+    if sys.platform == "linux":
+        assert not platforms.Macos().exchange(str(tmp_path), str(tmp_path))
