@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from interlock.build_environment import held, local_trees, missing
 from interlock.build_requirements import source_tree, tree_digest, tree_name
 from interlock.cache import cache_directory
-from interlock.distribution import normalize, parse_metadata_header
+from interlock.distribution import normalize
 from interlock.errors import InterlockError, LockTimeout, MetadataError
 from interlock.hooks import HookEnvironment, open_project
 from interlock.locks import Rank, hold
@@ -165,7 +165,7 @@ def _build(project: Project, name: str, environment: BuildEnvironment, entry: st
         path = project.build_wheel(HookEnvironment.of(environment), {}, output)
     with open_wheel(path) as wheel:
         built = normalize(wheel.name)
-        metadata = parse_metadata_header(wheel.read(f"{wheel.dist_info}/METADATA").decode().splitlines())
+        metadata = wheel.metadata
     if built != name:
         raise MetadataError(
             f"the build requirement {name} is not what its directory builds: {directory} is {built}",

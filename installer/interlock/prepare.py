@@ -12,6 +12,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from interlock.archive import unpacked_limit
 from interlock.build_environment import environment_inputs
 from interlock.build_recipe import make_recipe
 from interlock.build_requirements import source_tree
@@ -85,13 +86,14 @@ def prepare(
         WheelError: what it built breaks the specification.
         EnvironmentMismatch: the project does not support the environment's Python.
         EngineError: build requirements could not be installed.
-        UsageError: `output` holds something that interlock did not put there.
+        UsageError: `output` holds something that interlock did not put there; INTERLOCK_UNPACKED_LIMIT is no number.
 
     Specification: PEP 517, PEP 660; docs/explanation/prepare.md.
     """
     options = options or BuildOptions()
     source, output = os.path.abspath(source), os.path.abspath(output)
     _check_output(output)
+    limit = unpacked_limit()  # before the build: a variable that is wrong is said at once
     project = open_project(source, reproduce=_command(source, output, environment, options, extras))
     _check_static_python(source, environment)
     work = os.path.join(os.path.dirname(output), f".{os.path.basename(output)}.tmp")
@@ -103,7 +105,7 @@ def prepare(
                 built = os.path.join(work, "wheel")
                 disk.make_directory(built)
                 wheel_path = project.build_editable(hooks, options.config_settings, built)
-            with span("unpack", source), open_wheel(wheel_path) as wheel:
+            with span("unpack", source), open_wheel(wheel_path, largest=limit) as wheel:
                 new = os.path.join(work, "new")
                 prepared = _write(wheel, new, source, environment, extras, disk)
             prepared, changed = _publish(prepared, new, output, os.path.join(work, "old"), disk)

@@ -6,6 +6,7 @@ by a zip archive. Specification: packaging.python.org "Entry points specificatio
 
 from __future__ import annotations
 
+import keyword
 import os
 import re
 import sys
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from interlock.errors import WheelError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from interlock.environment import Environment
 
 __all__ = ["EntryPoint", "make_script", "parse_scripts", "rewrite_script", "shebang"]
@@ -39,7 +42,7 @@ _DOTTED = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _VALUE = re.compile(rf"(?P<module>{_DOTTED})\s*:\s*(?P<attribute>{_DOTTED})\s*(?:\[[^\]]*\])?")
 _BAD_NAME = re.compile(r"[/\\:\x00-\x1f]|^\.{0,2}$|^\s|\s$")
 _PLAIN = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
-_FIRST_LINE = re.compile(rb"#!python[^\n]*\n?")
+PLACEHOLDER = b"#!python"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +76,18 @@ def parse_scripts(text: str, where: str) -> list[EntryPoint]:
 
 def _entry_point(name: str, value: str, where: str, *, gui: bool) -> EntryPoint:
     match = _VALUE.fullmatch(value)
-    if match is None or _BAD_NAME.search(name):
+    if match is None or _BAD_NAME.search(name) or not all(map(_is_importable, match.group("module", "attribute"))):
         raise WheelError(
             f"{where} declares a script that cannot be made: {name!r} = {value!r}",
             advice="A script's name is a file name and its value is `module:function`; correct it in the project's "
             "[project.scripts] (or entry_points).",
         )
     return EntryPoint(name, match["module"], match["attribute"], gui)
+
+
+def _is_importable(dotted: str) -> bool:
+    # Letters such as "²" are of a word, and of no identifier.
+    return all(part.isidentifier() and not keyword.iskeyword(part) for part in dotted.split("."))
 
 
 def make_script(entry: EntryPoint, environment: Environment, platform: str = sys.platform) -> tuple[str, bytes]:
@@ -96,10 +104,20 @@ def make_script(entry: EntryPoint, environment: Environment, platform: str = sys
     return (stem if ending.startswith(".py") else entry.name) + ".exe", content
 
 
-def rewrite_script(data: bytes, environment: Environment, platform: str = sys.platform) -> bytes:
-    """Return a wheel's own script with the environment's python in the place of `#!python`."""
-    match = _FIRST_LINE.match(data)
-    return data if match is None else shebang(environment.python, platform) + data[match.end() :]
+def rewrite_script(chunks: Iterable[bytes], environment: Environment, platform: str = sys.platform) -> Iterator[bytes]:
+    """Yield a wheel's own script with the environment's python in the place of `#!python`.
+
+    The first of `chunks` is the whole file, or larger than `#!python`.
+    """
+    parts = iter(chunks)
+    first = next(parts, b"")
+    if first.startswith(PLACEHOLDER):
+        yield shebang(environment.python, platform)
+        while first and b"\n" not in first:
+            first = next(parts, b"")
+        first = first.partition(b"\n")[2]
+    yield first
+    yield from parts
 
 
 def shebang(python: str, platform: str = sys.platform) -> bytes:

@@ -5,6 +5,7 @@ Specification: packaging.python.org "Binary distribution format", "Recording ins
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -14,15 +15,17 @@ import sys
 from base64 import urlsafe_b64encode
 from typing import TYPE_CHECKING
 
+from interlock.archive import check_path, file_key
 from interlock.distribution import RecordEntry, format_record
-from interlock.errors import UnsafePath, WheelError
+from interlock.errors import DiskError, UnsafePath, WheelError
 from interlock.prepared import File
 from interlock.scripts import make_script, parse_scripts, rewrite_script
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from interlock.durable import Disk
     from interlock.environment import Environment
-    from interlock.scripts import EntryPoint
     from interlock.wheel import Wheel
 
 __all__ = ["unpack"]
@@ -58,22 +61,23 @@ def unpack(
         if entry_points in wheel.record
         else []
     )
+    generated = {entry.name for entry in scripts}
     for member in wheel.members(environment.layout):
-        if member.name in own or (member.script and _is_wrapper(member.path, scripts)):
+        if member.name in own or (member.script and _wrapped(member.path) in generated):
             continue
-        data = wheel.read(member.name)
+        chunks = wheel.chunks(member.name)
         writer.add(
             member.path,
-            rewrite_script(data, environment, platform) if member.script else data,
+            rewrite_script(chunks, environment, platform) if member.script else chunks,
             executable=member.executable,
         )
     for entry in scripts:
         name, data = make_script(entry, environment, platform)
-        writer.add(f"{environment.layout.scripts}/{name}", data, executable=True)
-    writer.add(f"{dist_info}/INSTALLER", INSTALLER)
-    writer.add(f"{dist_info}/REQUESTED", b"")
-    writer.add(f"{dist_info}/direct_url.json", _direct_url(source))
-    writer.add(f"{dist_info}/RECORD", _record(writer.files, dist_info))
+        writer.add(f"{environment.layout.scripts}/{name}", [data], executable=True)
+    writer.add(f"{dist_info}/INSTALLER", [INSTALLER])
+    writer.add(f"{dist_info}/REQUESTED", [])
+    writer.add(f"{dist_info}/direct_url.json", [_direct_url(source)])
+    writer.add(f"{dist_info}/RECORD", [_record(writer.files, dist_info)])
     writer.finish()
     return tuple(writer.files)
 
@@ -91,8 +95,10 @@ class _Writer:
         self._paths: set[str] = set()
         self._directories = {tree}
 
-    def add(self, path: str, data: bytes, *, executable: bool = False) -> None:
-        key = _key(path, self._platform)
+    def add(self, path: str, chunks: Iterable[bytes], *, executable: bool = False) -> None:
+        """Write one file; what fails on the way leaves none of it."""
+        check_path(path, self._wheel, self._platform)
+        key = file_key(path, self._platform)
         if key in self._paths:
             raise WheelError(
                 f"{self._wheel} has two files for {path}",
@@ -106,8 +112,14 @@ class _Writer:
         self._paths.add(key)
         destination = os.path.join(self._tree, *path.split("/"))
         self._make_parents(os.path.dirname(destination))
-        self._disk.write(destination, data, executable=executable)
-        self.files.append(File(path, hashlib.sha256(data).hexdigest(), len(data), executable))
+        measured = _Measured(chunks)
+        try:
+            self._disk.write_chunks(destination, measured, executable=executable)
+        except BaseException:
+            with contextlib.suppress(DiskError, OSError):
+                self._disk.remove(destination)
+            raise
+        self.files.append(File(path, measured.digest.hexdigest(), measured.size, executable))
 
     def finish(self) -> None:
         for directory in sorted(self._directories, reverse=True):
@@ -121,30 +133,40 @@ class _Writer:
                 directory = os.path.dirname(directory)
 
 
-def _is_wrapper(path: str, scripts: list[EntryPoint]) -> bool:
+class _Measured:
+    """Parts of a file, whose SHA-256 and size are known once they were gone through."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self.digest = hashlib.sha256()
+        self.size = 0
+        self._chunks = chunks
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._chunks:
+            self.digest.update(chunk)
+            self.size += len(chunk)
+            yield chunk
+
+
+def _wrapped(path: str) -> str:
+    """Return the name of the entry point that a script would be setuptools' wrapper of."""
     name = posixpath.basename(path)
     for ending in WRAPPER_ENDINGS:
         if name.lower().endswith(ending):
-            name = name[: -len(ending)]
-            break
-    return any(entry.name == name for entry in scripts)
-
-
-def _key(path: str, platform: str) -> str:
-    """Return what two paths have in common that name one file, where file systems don't tell capitals from small letters."""
-    return path.casefold() if platform in {"win32", "darwin"} else path
+            return name[: -len(ending)]
+    return name
 
 
 def _belongs_to_environment(path: str, environment: Environment, platform: str) -> bool:
     """Tell whether a path is what makes the environment one, or interlock's or uv's own, or a second name of another path."""
-    top = _key(path, platform).partition("/")[0]
+    top = file_key(path, platform).partition("/")[0]
     if top in {".interlock", ".lock", "pyvenv.cfg"}:
         return True
     library = {environment.layout.purelib.partition("/")[0], environment.layout.platlib.partition("/")[0]}
     if top == "lib64" and top not in library:
         return True  # a link to lib, so that lib64/x is lib/x, which may be another distribution's
-    directory, name = posixpath.split(_key(path, platform))
-    return directory == _key(environment.layout.scripts, platform) and bool(_OWN_SCRIPT.fullmatch(name.lower()))
+    directory, name = posixpath.split(file_key(path, platform))
+    return directory == file_key(environment.layout.scripts, platform) and bool(_OWN_SCRIPT.fullmatch(name.lower()))
 
 
 def _direct_url(source: str) -> bytes:

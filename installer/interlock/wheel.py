@@ -7,6 +7,7 @@ format" and "Recording installed projects".
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import posixpath
 import re
@@ -14,29 +15,23 @@ import stat
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from zipfile import BadZipFile, ZipFile
 
+from interlock.archive import ADVICE, check_small, chunks, open_archive, read_small, unpacked_limit
 from interlock.distribution import SUFFIX, RecordEntry, normalize, parse_metadata_header, parse_record
-from interlock.errors import RecordMismatch, UnsafePath, WheelError
+from interlock.errors import RecordMismatch, WheelError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from zipfile import ZipInfo
+    from zipfile import ZipFile, ZipInfo
 
     from interlock.interpreter import Layout
 
 __all__ = ["Member", "Wheel", "open_wheel"]
 
-LARGEST = 1 << 30
-"""The most bytes that a wheel may have, uncompressed; an editable wheel has a few thousand."""
-
-CHUNK = 1 << 20
 ALGORITHMS = frozenset({"sha256", "sha384", "sha512"})
 UNRECORDED = ("RECORD", "RECORD.jws", "RECORD.p7s")
-ENCRYPTED = 0x1
-_DRIVE = re.compile(r"[A-Za-z]:")
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f\\]")  # control characters and the other separator
-_ADVICE = "This is a bug in the project's build backend, or in how the project configures it; nothing was installed."
+# Core metadata, "Name"; the headers of a wheel go into a directory of that name.
+_NAME = re.compile(r"[A-Z0-9](?:[A-Z0-9._-]*[A-Z0-9])?", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +60,35 @@ class Wheel:
     archive: ZipFile
     record: Mapping[str, RecordEntry]
 
-    def read(self, name: str) -> bytes:
-        """Return the content of a file.
+    def chunks(self, name: str) -> Iterator[bytes]:
+        """Yield the content of a file in parts; whoever reads to the end has what RECORD says, or an error.
 
         Raises:
             RecordMismatch: it is not what RECORD says.
         """
-        return _read(self.archive, name, self.record.get(name), self.path)
+        return _verified(self.archive, self.record[name], os.path.basename(self.path))
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a file that people and tools write.
+
+        Raises:
+            WheelError: it is larger than any such file.
+            RecordMismatch: it is not what RECORD says.
+        """
+        where = os.path.basename(self.path)
+        check_small(self.archive, name, where)
+        return b"".join(self.chunks(name))
+
+    def verify(self) -> None:
+        """Read all files.
+
+        Raises:
+            RecordMismatch: one is not what RECORD says.
+        """
+        own = {f"{self.dist_info}/{name}" for name in UNRECORDED}
+        for name in self.record.keys() - own:
+            for _ in self.chunks(name):
+                pass
 
     def members(self, layout: Layout) -> list[Member]:
         """Return where each file goes, RECORD and its signatures left out, sorted by path.
@@ -88,7 +105,7 @@ class Wheel:
             if (other := found.setdefault(member.path, member)) is not member:
                 raise WheelError(
                     f"{os.path.basename(self.path)} has two files for {member.path}: {other.name} and {member.name}",
-                    advice=_ADVICE,
+                    advice=ADVICE,
                 )
         return [found[path] for path in sorted(found)]
 
@@ -112,7 +129,7 @@ class Wheel:
         }
         if scheme not in bases or not relative:
             raise WheelError(
-                f"{os.path.basename(self.path)} has a file that belongs nowhere: {info.filename}", advice=_ADVICE
+                f"{os.path.basename(self.path)} has a file that belongs nowhere: {info.filename}", advice=ADVICE
             )
         script = scheme == "scripts"
         path = posixpath.normpath(f"{bases[scheme]}/{relative}")
@@ -120,22 +137,18 @@ class Wheel:
 
 
 @contextlib.contextmanager
-def open_wheel(path: str, *, platform: str = sys.platform, largest: int = LARGEST) -> Iterator[Wheel]:
+def open_wheel(path: str, *, platform: str = sys.platform, largest: int | None = None) -> Iterator[Wheel]:
     """Open a wheel and check its structure: names, sizes, WHEEL, METADATA and that RECORD lists exactly what is there.
 
-    On Windows and macOS names that differ only in case are refused. `largest` is in bytes.
+    On Windows and macOS names that differ only in case are refused. `largest` is in bytes (default: `unpacked_limit`).
 
     Raises:
-        WheelError: not a wheel of version 1.
+        WheelError: not a wheel of version 1, or it unpacks to too much.
         UnsafePath: a name that leads elsewhere, or a symbolic link.
         RecordMismatch: RECORD misses a file, lists one that is not there, or has no digest for it.
+        UsageError: the limit of the environment is no number.
     """
-    try:
-        archive = ZipFile(path)
-    except (BadZipFile, OSError) as error:
-        raise WheelError(f"{path} is not a wheel: {error}", advice=_ADVICE) from error
-    with archive:
-        _check_members(archive.infolist(), path, fold=platform in {"win32", "darwin"}, largest=largest)
+    with open_archive(path, platform=platform, largest=unpacked_limit() if largest is None else largest) as archive:
         yield _open(archive, path)
 
 
@@ -146,7 +159,7 @@ def _open(archive: ZipFile, path: str) -> Wheel:
     found = [name for name in directories if name.endswith(SUFFIX)]
     if len(found) != 1:
         listed = ", ".join(found) or "none"
-        raise WheelError(f"{where} must have one .dist-info directory and has {listed}", advice=_ADVICE)
+        raise WheelError(f"{where} must have one .dist-info directory and has {listed}", advice=ADVICE)
     dist_info = found[0]
     wheel = _header(archive, f"{dist_info}/WHEEL", path)
     _check_format(wheel.get("wheel-version", [""])[0], where)
@@ -165,51 +178,10 @@ def _open(archive: ZipFile, path: str) -> Wheel:
     )
 
 
-def _check_members(infos: Iterable[ZipInfo], path: str, *, fold: bool, largest: int) -> None:
-    where = os.path.basename(path)
-    seen: dict[str, str] = {}
-    files: set[str] = set()
-    total = 0
-    for info in infos:
-        # `filename` is cut at a NUL and, on Windows, has its backslashes turned; `orig_filename` is what is written.
-        name = info.orig_filename
-        _check_name(name, where)
-        if stat.S_ISLNK(info.external_attr >> 16):
-            raise UnsafePath(f"{where} has a symbolic link: {name}", advice=_ADVICE)
-        if info.flag_bits & ENCRYPTED:
-            raise WheelError(f"{where} has an encrypted file: {name}", advice=_ADVICE)
-        key = name.rstrip("/").casefold() if fold else name.rstrip("/")
-        if key in seen:
-            raise WheelError(f"{where} has a name twice: {seen[key]} and {name}", advice=_ADVICE)
-        seen[key] = name
-        if not name.endswith("/"):
-            files.add(key)
-        total += info.file_size
-    for key, name in seen.items():
-        parent = key
-        while parent := posixpath.dirname(parent):
-            if parent in files:
-                raise WheelError(
-                    f"{where} has {seen[parent]} for a file and for the directory of {name}", advice=_ADVICE
-                )
-    if total > largest:
-        raise WheelError(f"{where} unpacks to {total:,} bytes; the limit is {largest:,}", advice=_ADVICE)
-
-
-def _check_name(name: str, where: str) -> None:
-    parts = name.removesuffix("/").split("/")
-    if (
-        _UNSAFE.search(name)
-        or any(part in {"", ".", ".."} for part in parts)
-        or any(_DRIVE.match(part) for part in parts)
-    ):
-        raise UnsafePath(f"{where} has a file whose name leads elsewhere: {name!r}", advice=_ADVICE)
-
-
 def _check_format(version: str, where: str) -> None:
     major = version.partition(".")[0]
-    if not major.isdigit():
-        raise WheelError(f"{where} does not say which version of the wheel format it has", advice=_ADVICE)
+    if not re.fullmatch(r"[0-9]{1,9}", major):
+        raise WheelError(f"{where} does not say which version of the wheel format it has", advice=ADVICE)
     if int(major) > 1:
         raise WheelError(
             f"{where} has version {version} of the wheel format; this interlock knows version 1",
@@ -219,10 +191,12 @@ def _check_format(version: str, where: str) -> None:
 
 def _check_identity(dist_info: str, name: str, version: str, where: str) -> None:
     if not name or not version:
-        raise WheelError(f"{where}: METADATA has no Name or no Version", advice=_ADVICE)
+        raise WheelError(f"{where}: METADATA has no Name or no Version", advice=ADVICE)
+    if not _NAME.fullmatch(name):
+        raise WheelError(f"{where}: METADATA has a Name that is none: {name!r}", advice=ADVICE)
     stem, _, tail = dist_info.removesuffix(SUFFIX).rpartition("-")
     if normalize(stem) != normalize(name) or not _same_version(tail, version):
-        raise WheelError(f"{where}: {dist_info} does not fit METADATA, which says {name} {version}", advice=_ADVICE)
+        raise WheelError(f"{where}: {dist_info} does not fit METADATA, which says {name} {version}", advice=ADVICE)
 
 
 def _same_version(tail: str, version: str) -> bool:
@@ -237,28 +211,30 @@ def _same_version(tail: str, version: str) -> bool:
 
 
 def _header(archive: ZipFile, name: str, path: str) -> dict[str, list[str]]:
+    where = os.path.basename(path)
     try:
-        text = _read(archive, name, None, path).decode()
+        text = read_small(archive, name, where).decode()
     except KeyError:
-        raise WheelError(f"{os.path.basename(path)} has no {name}", advice=_ADVICE) from None
+        raise WheelError(f"{where} has no {name}", advice=ADVICE) from None
     except UnicodeDecodeError as error:
-        raise WheelError(f"{os.path.basename(path)}: {name} is not UTF-8: {error}", advice=_ADVICE) from error
-    return parse_metadata_header(text.splitlines())
+        raise WheelError(f"{where}: {name} is not UTF-8: {error}", advice=ADVICE) from error
+    # Not `splitlines`, for which some characters in the middle of a line end it too.
+    return parse_metadata_header(io.StringIO(text, newline=None))
 
 
 def _record(archive: ZipFile, dist_info: str, names: Iterable[str], path: str) -> dict[str, RecordEntry]:
     where = os.path.basename(path)
     own = {f"{dist_info}/{name}" for name in UNRECORDED}
     try:
-        entries = parse_record(_read(archive, f"{dist_info}/RECORD", None, path).decode())
+        entries = parse_record(read_small(archive, f"{dist_info}/RECORD", where).decode())
     except KeyError:
-        raise WheelError(f"{where} has no {dist_info}/RECORD", advice=_ADVICE) from None
+        raise WheelError(f"{where} has no {dist_info}/RECORD", advice=ADVICE) from None
     except ValueError as error:
-        raise RecordMismatch(f"{where}: RECORD cannot be read: {error}", advice=_ADVICE) from error
+        raise RecordMismatch(f"{where}: RECORD cannot be read: {error}", advice=ADVICE) from error
     record: dict[str, RecordEntry] = {}
     for entry in entries:
         if record.setdefault(entry.path, entry) != entry:
-            raise RecordMismatch(f"{where}: RECORD has two entries for {entry.path}", advice=_ADVICE)
+            raise RecordMismatch(f"{where}: RECORD has two entries for {entry.path}", advice=ADVICE)
     missing = sorted(set(names) - record.keys() - own)
     absent = sorted(record.keys() - set(names) - own)
     weak = sorted(
@@ -270,31 +246,20 @@ def _record(archive: ZipFile, dist_info: str, names: Iterable[str], path: str) -
         (weak, "has no SHA-256 or better digest of"),
     ):
         if wrong:
-            raise RecordMismatch(f"{where}: RECORD {what} {', '.join(wrong[:5])}", advice=_ADVICE)
+            raise RecordMismatch(f"{where}: RECORD {what} {', '.join(wrong[:5])}", advice=ADVICE)
     return record
 
 
-def _read(archive: ZipFile, name: str, entry: RecordEntry | None, path: str) -> bytes:
+def _verified(archive: ZipFile, entry: RecordEntry, where: str) -> Iterator[bytes]:
     import hashlib
-    import zlib
     from base64 import urlsafe_b64encode
 
-    algorithm, _, expected = (entry.digest if entry else "sha256=").partition("=")
-    digest = hashlib.new(algorithm.lower())
-    chunks = []
-    where = os.path.basename(path)
-    try:
-        # zipfile stops at the size that the archive's directory declares, which is within the limit.
-        with archive.open(name) as reader:
-            while chunk := reader.read(CHUNK):
-                digest.update(chunk)
-                chunks.append(chunk)
-    except (BadZipFile, NotImplementedError, EOFError, zlib.error) as error:
-        raise RecordMismatch(f"{where}: {name} cannot be unpacked: {error}", advice=_ADVICE) from error
-    data = b"".join(chunks)
-    if entry is None:
-        return data
+    algorithm, _, expected = entry.digest.partition("=")
+    digest, size = hashlib.new(algorithm.lower()), 0
+    for chunk in chunks(archive, entry.path, where):
+        digest.update(chunk)
+        size += len(chunk)
+        yield chunk
     actual = urlsafe_b64encode(digest.digest()).rstrip(b"=").decode()
-    if actual != expected.rstrip("=") or (entry.size is not None and entry.size != len(data)):
-        raise RecordMismatch(f"{where}: {name} is not what RECORD says it is", advice=_ADVICE)
-    return data
+    if actual != expected.rstrip("=") or (entry.size is not None and entry.size != size):
+        raise RecordMismatch(f"{where}: {entry.path} is not what RECORD says it is", advice=ADVICE)

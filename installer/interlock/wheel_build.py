@@ -147,9 +147,7 @@ def _cleared(work: str, source: str, disk: Disk) -> Iterator[None]:
 
 def _identity(path: str) -> tuple[str, str]:
     with open_wheel(path, largest=LARGEST) as wheel:
-        for name in wheel.record:
-            if not name.endswith(("/RECORD", "/RECORD.jws", "/RECORD.p7s")):
-                wheel.read(name)
+        wheel.verify()
         return wheel.name, wheel.version
 
 

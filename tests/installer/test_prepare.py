@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,10 @@ class FailingDisk(Disk):
     def write(self, path: str, data: bytes, *, executable: bool = False, mtime_ns: int | None = None) -> None:
         self._count(path)
         super().write(path, data, executable=executable, mtime_ns=mtime_ns)
+
+    def write_chunks(self, path: str, chunks: Iterable[bytes], *, executable: bool = False) -> None:
+        self._count(path)
+        super().write_chunks(path, chunks, executable=executable)
 
     def replace(self, source: str, destination: str) -> None:
         self._count(destination)

@@ -21,6 +21,11 @@ POSIX = pytest.mark.skipif(os.name == "nt", reason="scripts are programs on Wind
 LONG = "/" + "x" * 124
 
 
+def rewritten(data: bytes, environment: Environment, size: int = 1 << 20) -> bytes:
+    """Rewrite a script that comes in parts of `size` bytes."""
+    return b"".join(rewrite_script((data[at : at + size] for at in range(0, len(data), size)), environment))
+
+
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     path = tmp_path_factory.mktemp("scripts") / "env"
@@ -109,7 +114,7 @@ def test_scripts_run_wherever_the_environment_is(directory: str, tmp_path: Path)
         ("core", data),
         (
             "rewritten",
-            rewrite_script(
+            rewritten(
                 b"#!python3 -u\n" + data.split(b"\n' '''\n")[-1].removeprefix(shebang(environment.python)), environment
             ),
         ),
@@ -123,11 +128,13 @@ def test_scripts_run_wherever_the_environment_is(directory: str, tmp_path: Path)
 
 def test_only_the_first_line_of_a_python_script_changes(environment: Environment) -> None:
     line = shebang(environment.python)
-    assert rewrite_script(b"#!python\nprint(1)\n", environment) == line + b"print(1)\n"
-    assert rewrite_script(b"#!pythonw\r\nprint(1)\r\n", environment) == line + b"print(1)\r\n"
-    assert rewrite_script(b"#!python", environment) == line
+    assert rewritten(b"#!python\nprint(1)\n", environment) == line + b"print(1)\n"
+    assert rewritten(b"#!pythonw\r\nprint(1)\r\n", environment) == line + b"print(1)\r\n"
+    assert rewritten(b"#!python", environment) == line
+    assert rewritten(b"#!python -u\nprint(1)\n", environment, size=9) == line + b"print(1)\n"
     for other in (b"#!/usr/bin/env python\n", b"#!/bin/sh\n#!python\n", b"\x7fELF", b""):
-        assert rewrite_script(other, environment) == other
+        assert rewritten(other, environment) == other
+        assert rewritten(other, environment, size=9) == other
 
 
 def test_windows_gets_launchers(environment: Environment) -> None:
