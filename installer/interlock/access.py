@@ -1,13 +1,14 @@
-"""Exclusive access to an environment: its lock, uv's lock, and the recovery of what a dead process left."""
+"""Access to an environment, exclusive or shared: its lock, uv's lock, and the recovery of what a dead process left."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import TYPE_CHECKING
 
 from interlock.environment import is_environment, open_environment, record_identity
-from interlock.journal import recover, staging_directory
-from interlock.locks import Rank, environment_lock_path, hold, uv_lock_path
+from interlock.journal import journal_path, recover, staging_directory
+from interlock.locks import Rank, environment_lock_path, gate_path, hold, uv_lock_path
 from interlock.staging import collect
 from interlock.timings import span
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from interlock.durable import Disk
     from interlock.environment import Environment
 
-__all__ = ["changing"]
+__all__ = ["changing", "reading"]
 
 
 @contextlib.contextmanager
@@ -37,7 +38,7 @@ def changing(
     with contextlib.ExitStack() as stack:
         what = f"environment {path}"
         with span("lock wait", subject):
-            stack.enter_context(hold(environment_lock_path(path), Rank.ENVIRONMENT, what=what, timeout=timeout))
+            stack.enter_context(_locked(path, what, timeout, shared=False))
             if uv_lock and is_environment(path):
                 stack.enter_context(hold(uv_lock_path(path), Rank.UV, what=f"{what} (uv's lock)", timeout=timeout))
         with span("lock held", subject):
@@ -45,3 +46,36 @@ def changing(
             recover(environment.path, disk=disk)
             collect(staging_directory(environment.path), disk=disk)
             yield environment if environment.identity else record_identity(path, new=True, disk=disk)
+
+
+@contextlib.contextmanager
+def reading(path: str, *, timeout: float | None = None, unfinished: bool = False) -> Iterator[Environment]:
+    """Hold an environment still: other readers go on, whoever wants to change it waits; interlock and uv alike.
+
+    A commit that a dead process left is finished before anything is read, unless the caller wants to see it `unfinished`.
+
+    Raises:
+        NotAnEnvironment: nothing there, or it went away during the wait.
+        LockTimeout, LockUnavailable: it was not read.
+    """
+    open_environment(path)
+    what = f"environment {os.path.realpath(path)}"
+    while True:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(_locked(path, what, timeout, shared=True))
+            environment = open_environment(path)
+            uv = uv_lock_path(environment.path)
+            stack.enter_context(hold(uv, Rank.UV, what=f"{what} (uv's lock)", shared=True, timeout=timeout))
+            # Whoever writes a journal holds the lock alone: one that is there now is of a process that died.
+            if unfinished or not os.path.lexists(journal_path(environment.path)):
+                yield environment
+                return
+        from interlock.durable import Disk
+
+        with changing(path, disk=Disk(), timeout=timeout):
+            pass
+
+
+def _locked(path: str, what: str, timeout: float | None, *, shared: bool) -> contextlib.AbstractContextManager[None]:
+    lock, gate = environment_lock_path(path), gate_path(os.path.realpath(path))
+    return hold(lock, Rank.ENVIRONMENT, what=what, shared=shared, timeout=timeout, gate=gate)

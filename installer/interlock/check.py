@@ -8,9 +8,9 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from interlock.access import reading
 from interlock.distribution import normalize, parse_record, read_metadata_header, scan
 from interlock.errors import MetadataError
-from interlock.inventory import reading
 from interlock.journal import damaged_distribution, damaged_path, journal_path
 from interlock.satisfy import requirements_of, unsatisfied
 from interlock.stamp import read_stamp
@@ -65,7 +65,7 @@ def check_environment(path: str, *, stamps: str | None = None, timeout: float | 
     Raises:
         NotAnEnvironment, LockTimeout, LockUnavailable: it could not be read.
     """
-    with reading(path, timeout=timeout) as environment:
+    with reading(path, timeout=timeout, unfinished=True) as environment:
         installed = scan(environment.site_packages)
         found = [one for name in sorted(installed) for one in installed[name]]
         problems = [*_journals(environment), *_duplicates(installed)]

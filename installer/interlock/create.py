@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Literal
 from interlock.environment import is_elsewhere, open_environment, python_path, record_identity, record_identity_of_new
 from interlock.errors import DiskError, InterlockError, InterpreterNotFound, NotAnEnvironment
 from interlock.interpreter import find_interpreter, satisfies
-from interlock.locks import Rank, environment_lock_path, hold, inherited, uv_lock_path
+from interlock.locks import Rank, environment_lock_path, gate_path, hold, inherited, uv_lock_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +73,8 @@ def create_environment(
     if kept is None:
         _check_replaceable(path)  # before a lock file is left beside what is no environment
     disk.make_directory(os.path.dirname(path))
-    with hold(environment_lock_path(path), Rank.ENVIRONMENT, what=f"environment {path}", timeout=lock_timeout):
+    lock, gate, what = environment_lock_path(path), gate_path(path), f"environment {path}"
+    with hold(lock, Rank.ENVIRONMENT, what=what, timeout=lock_timeout, gate=gate):
         _recover(path, disk)
         outcome: Outcome = "kept"
         if _kept(path, python, disk) is not None:

@@ -13,6 +13,8 @@ from interlock.errors import NotAnEnvironment
 from interlock.interpreter import Interpreter, Layout, query
 
 if TYPE_CHECKING:
+    import contextlib
+
     from interlock.durable import Disk
 
 __all__ = [
@@ -57,6 +59,20 @@ class Environment:
     def absolute(self, relative: str) -> str:
         """Return the absolute path of something in the environment."""
         return os.path.join(self.path, *relative.split("/"))
+
+    def shared(self, *, timeout: float | None = None) -> contextlib.AbstractContextManager[Environment]:
+        """Hold the environment still for the length of a `with` block: a snapshot for who reads more than one file of it.
+
+        Other readers go on; interlock and uv wait with their changes. The block is given the environment as it is then.
+        `timeout` is in seconds (None: INTERLOCK_LOCK_TIMEOUT, else as long as it takes).
+
+        Raises:
+            NotAnEnvironment: it went away.
+            LockTimeout, LockUnavailable: it was not held.
+        """
+        from interlock.access import reading
+
+        return reading(self.path, timeout=timeout)
 
 
 def python_path(environment: str, platform: str = sys.platform) -> str:
@@ -104,6 +120,10 @@ def record_identity(path: str, *, new: bool, disk: Disk, mtime_ns: int | None = 
     identity = secrets.token_hex(16) if new or not environment.identity else environment.identity
     environment = Environment(environment.path, identity, environment.interpreter)
     note = _note(environment, environment.path)
+    if not os.path.isdir(state := state_directory(environment.path)):
+        # What is in a directory is found again after a power loss only if the directory itself is.
+        disk.make_directory(state, below=environment.path)
+        disk.sync_directory(environment.path)
     disk.publish_if_changed(identity_file(environment.path), note, mtime_ns=mtime_ns)
     return environment
 

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from interlock.access import reading
 from interlock.distribution import scan
-from interlock.environment import open_environment
 from interlock.file_urls import local_path
-from interlock.locks import Rank, environment_lock_path, hold, uv_lock_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from interlock.distribution import Installed
-    from interlock.environment import Environment
 
-__all__ = ["Entry", "direct_url", "editable_location", "inventory", "reading"]
+__all__ = ["Entry", "direct_url", "editable_location", "inventory"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,26 +24,6 @@ class Entry:
     name: str
     version: str
     editable: str
-
-
-@contextlib.contextmanager
-def reading(path: str, *, timeout: float | None = None) -> Iterator[Environment]:
-    """Hold an environment still: other readers go on, whoever wants to change it waits; interlock and uv alike.
-
-    Raises:
-        NotAnEnvironment: nothing there, or it went away during the wait.
-        LockTimeout, LockUnavailable: it was not read.
-    """
-    open_environment(path)
-    what = f"environment {os.path.realpath(path)}"
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(
-            hold(environment_lock_path(path), Rank.ENVIRONMENT, what=what, shared=True, timeout=timeout)
-        )
-        environment = open_environment(path)
-        uv = uv_lock_path(environment.path)
-        stack.enter_context(hold(uv, Rank.UV, what=f"{what} (uv's lock)", shared=True, timeout=timeout))
-        yield environment
 
 
 def inventory(path: str, *, timeout: float | None = None) -> list[Entry]:

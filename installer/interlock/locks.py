@@ -10,24 +10,25 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
-import json
 import os
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from interlock.errors import LockOrderError, LockTimeout, LockUnavailable, UsageError
+from interlock.holders import clear_note, describe_holders, write_note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Rank", "environment_lock_path", "hold", "holder", "inherited", "uv_lock_path"]
+__all__ = ["Rank", "State", "environment_lock_path", "gate_path", "hold", "inherited", "state", "uv_lock_path"]
+
+State = Literal["free", "shared", "exclusive"]
 
 WAIT_ANNOUNCED_AFTER = 1.0  # seconds
-# The note starts behind byte 0, which is what Windows locks: the rest of the file stays readable for those who wait.
-NOTE_OFFSET = 1
 NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -46,7 +47,36 @@ class _Held(threading.local):
         self.descriptors: list[int] = []
 
 
+@dataclass(slots=True)
+class _Wait:
+    """A wait for one lock: for whom, and until when (time.monotonic); None is as long as it takes."""
+
+    path: str
+    what: str
+    limit: float | None
+    deadline: float | None
+    announced: bool = False
+
+    def remaining(self) -> float | None:
+        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
+
 _held = _Held()
+_open_descriptors: set[int] = set()  # of all threads
+
+
+def _forget_in_child() -> None:
+    """Let a forked child hold nothing: its copies of the descriptors would keep, or end, the locks of its parent."""
+    for descriptor in _open_descriptors:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+    _open_descriptors.clear()
+    _held.locks.clear()
+    _held.descriptors.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_in_child)
 
 
 def environment_lock_path(environment: str) -> str:
@@ -60,12 +90,23 @@ def uv_lock_path(environment: str) -> str:
     return os.path.join(environment, ".lock")
 
 
+def gate_path(environment: str) -> str:
+    """Return the path of the gate of an environment's lock; in the environment, since nothing but order depends on it."""
+    return os.path.join(environment, ".interlock", "gate.lock")
+
+
 @contextlib.contextmanager
-def hold(path: str, rank: Rank, *, what: str, shared: bool = False, timeout: float | None = None) -> Iterator[None]:
-    """Hold a lock for the length of a `with` block.
+def hold(
+    path: str, rank: Rank, *, what: str, shared: bool = False, timeout: float | None = None, gate: str = ""
+) -> Iterator[None]:
+    """Hold a lock for the length of a `with` block; a child that is forked meanwhile holds nothing.
 
     `what` names the locked thing for people. `timeout` is in seconds; None means INTERLOCK_LOCK_TIMEOUT, and without that
     to wait as long as it takes. On POSIX the wait is a blocking flock(2); after a second it is announced once on stderr.
+
+    `gate` is the path of another lock file, held only while waiting for this one: the kernel gives a shared lock to
+    whoever comes while others share it, however long somebody waits to have it alone. Who waits at the gate is let in in the
+    order of arrival. It protects nothing: where it cannot be had (read-only, Windows), the wait goes on without it.
 
     Raises:
         LockTimeout: the holder, as far as it is known, is in the message.
@@ -74,18 +115,42 @@ def hold(path: str, rank: Rank, *, what: str, shared: bool = False, timeout: flo
     """
     _check_order(rank, path)
     limit = _limit(timeout)
-    acquire = _windows_acquire if sys.platform == "win32" else _acquire
-    release = acquire(path, what, limit, shared)
+    wait = _Wait(path, what, limit, None if limit is None else time.monotonic() + limit)
+    release = _windows_acquire(wait, shared) if sys.platform == "win32" else _acquire_in_turn(wait, gate, shared)
     _held.locks.append((rank, path))
+    process = os.getpid()
+    noted = not shared and rank is not Rank.UV
     try:
-        if not shared and rank is not Rank.UV:
-            _write_note(path)
+        if noted:
+            write_note(path)
         yield
     finally:
-        _held.locks.remove((rank, path))
-        if not shared and rank is not Rank.UV:
-            _clear_note(path)
-        release()
+        if os.getpid() == process:
+            _held.locks.remove((rank, path))
+            if noted:
+                clear_note(path)
+            release()
+
+
+def state(path: str) -> State:
+    """Tell whether a lock can be had at this moment, by trying.
+
+    Raises:
+        LockUnavailable: it cannot be had or asked for at all.
+    """
+    attempt = _windows_attempt if sys.platform == "win32" else _attempt
+    if not os.path.exists(path):
+        return "free"
+    try:
+        if (release := attempt(path, False)) is not None:
+            release()
+            return "free"
+        if (release := attempt(path, True)) is not None:
+            release()
+            return "shared"
+    except OSError as error:
+        raise _unavailable(path, f"{path} to see its state", error, shared=True) from error
+    return "exclusive"
 
 
 def inherited() -> tuple[int, ...]:
@@ -95,21 +160,6 @@ def inherited() -> tuple[int, ...]:
     does the lock. `hold` unlocks in the end, whoever still has the file open. Empty on Windows, where locks are not inherited.
     """
     return tuple(_held.descriptors)
-
-
-def holder(path: str) -> str:
-    """Describe who holds a lock, from the note that an exclusive holder leaves in the lock file."""
-    try:
-        with open(path, "rb") as reader:
-            reader.seek(NOTE_OFFSET)
-            note = json.loads(reader.read())
-        pid, command, since = int(note["pid"]), str(note["command"]), float(note["since"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return "a process that left no note (a reader, uv, or another tool)"
-    if not _alive(pid):
-        return "a process that left no note (the last one that did, has ended)"
-    clock = time.strftime("%H:%M:%S", time.localtime(since))
-    return f"process {pid} ({command}), since {clock}"
 
 
 def _check_order(rank: Rank, path: str) -> None:
@@ -135,17 +185,17 @@ def _limit(timeout: float | None) -> float | None:
         ) from None
 
 
-def _timed_out(path: str, what: str, limit: float) -> LockTimeout:
+def _timed_out(wait: _Wait) -> LockTimeout:
     return LockTimeout(
-        f"{what} was locked for {limit:g} s by {holder(path)}\n  lock file: {path}",
+        f"{wait.what} was locked for {wait.limit or 0:g} s by {describe_holders(wait.path)}\n  lock file: {wait.path}",
         advice="Let it finish or end it, or allow a longer wait with --lock-timeout. Nothing was changed.",
     )
 
 
 def _unavailable(path: str, what: str, error: OSError, shared: bool = False) -> LockUnavailable:
     advice = (
-        "The lock file's directory must be writable and on a file system with working locks (flock); "
-        "nothing is ever changed without the lock."
+        "The lock file's directory must be writable and on a file system with working locks (flock); nothing is ever "
+        f"changed without the lock. `interlock doctor {os.path.dirname(path)}` looks at the file system."
     )
     if shared and error.errno in NOT_WRITABLE:
         advice = (
@@ -155,29 +205,43 @@ def _unavailable(path: str, what: str, error: OSError, shared: bool = False) -> 
     return LockUnavailable(f"cannot lock {what}: {path}: {error.strerror or error}", advice=advice)
 
 
-def _announce(path: str, what: str) -> None:
-    sys.stderr.write(f"interlock: waiting for {what}: held by {holder(path)}\n")
-    sys.stderr.flush()
+def _announce(wait: _Wait) -> None:
+    if not wait.announced:
+        wait.announced = True
+        sys.stderr.write(f"interlock: waiting for {wait.what}: held by {describe_holders(wait.path)}\n")
+        sys.stderr.flush()
 
 
 # POSIX
 
 
-def _acquire(path: str, what: str, limit: float | None, shared: bool) -> Callable[[], None]:
+def _acquire_in_turn(wait: _Wait, gate: str, shared: bool) -> Callable[[], None]:
+    try:
+        leave = _acquire(gate, wait, shared=False) if gate else None
+    except LockUnavailable:
+        leave = None
+    try:
+        return _acquire(wait.path, wait, shared)
+    finally:
+        if leave is not None:
+            leave()
+
+
+def _acquire(path: str, wait: _Wait, shared: bool) -> Callable[[], None]:
     import fcntl
 
     operation = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-    deadline = None if limit is None else time.monotonic() + limit
     while True:
         try:
             descriptor = _open(path, shared)
             if not _try(fcntl.flock, descriptor, operation | fcntl.LOCK_NB):
-                _wait(functools.partial(fcntl.flock, descriptor, operation), descriptor, path, what, deadline, limit)
+                _block(functools.partial(fcntl.flock, descriptor, operation), descriptor, wait)
         except OSError as error:
-            raise _unavailable(path, what, error, shared) from error
+            raise _unavailable(path, wait.what, error, shared) from error
         # Another tool may have deleted the file while we waited (`uv venv --clear`): then this is a lock on nothing.
         if _same_file(descriptor, path):
             _held.descriptors.append(descriptor)
+            _open_descriptors.add(descriptor)
             return functools.partial(_release, descriptor)
         os.close(descriptor)
 
@@ -187,10 +251,21 @@ def _release(descriptor: int) -> None:
     import fcntl
 
     _held.descriptors.remove(descriptor)
+    _open_descriptors.discard(descriptor)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
     finally:
         os.close(descriptor)
+
+
+def _attempt(path: str, shared: bool) -> Callable[[], None] | None:
+    import fcntl
+
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    if _try(fcntl.flock, descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB):
+        return functools.partial(os.close, descriptor)
+    os.close(descriptor)
+    return None
 
 
 def _open(path: str, shared: bool) -> int:
@@ -221,23 +296,21 @@ def _try(flock: Callable[[int, int], None], descriptor: int, operation: int) -> 
     return True
 
 
-def _wait(
-    block: Callable[[], None], descriptor: int, path: str, what: str, deadline: float | None, limit: float | None
-) -> None:
+def _block(flock: Callable[[], None], descriptor: int, wait: _Wait) -> None:
     """Block in the kernel, in a thread, so that this thread can announce, time out and be interrupted.
 
     Whatever is raised, the descriptor is closed, and with it goes the lock: here, or by the thread once its wait ends.
     """
-    if limit is not None and limit <= 0:
+    if wait.limit is not None and wait.limit <= 0:
         os.close(descriptor)
-        raise _timed_out(path, what, limit)
+        raise _timed_out(wait)
     ended, guard = threading.Event(), threading.Lock()
     failures: list[OSError] = []
     abandoned = False
 
     def run() -> None:
         try:
-            block()
+            flock()
         except OSError as error:
             failures.append(error)
         with guard:
@@ -245,9 +318,9 @@ def _wait(
                 os.close(descriptor)
             ended.set()
 
-    threading.Thread(target=run, daemon=True, name=f"lock {path}").start()
+    threading.Thread(target=run, daemon=True, name=f"lock {wait.path}").start()
     try:
-        _await(ended, path, what, deadline, limit)
+        _await(ended, wait)
     except BaseException:
         with guard:
             abandoned = not ended.is_set()
@@ -259,15 +332,14 @@ def _wait(
         raise failures[0]
 
 
-def _await(ended: threading.Event, path: str, what: str, deadline: float | None, limit: float | None) -> None:
-    remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
+def _await(ended: threading.Event, wait: _Wait) -> None:
+    remaining = wait.remaining()
     if not ended.wait(WAIT_ANNOUNCED_AFTER if remaining is None else min(WAIT_ANNOUNCED_AFTER, remaining)):
         if remaining is None or remaining > WAIT_ANNOUNCED_AFTER:
-            _announce(path, what)
-            remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
-            ended.wait(remaining)
-        if not ended.is_set() and limit is not None:
-            raise _timed_out(path, what, limit)
+            _announce(wait)
+            ended.wait(wait.remaining())
+        if not ended.is_set() and wait.limit is not None:
+            raise _timed_out(wait)
 
 
 def _same_file(descriptor: int, path: str) -> bool:
@@ -282,20 +354,24 @@ def _same_file(descriptor: int, path: str) -> bool:
 # Windows
 
 
-def _windows_acquire(path: str, what: str, limit: float | None, shared: bool) -> Callable[[], None]:
+def _windows_acquire(wait: _Wait, shared: bool) -> Callable[[], None]:
     """Take filelock's lock, LockFileEx on byte 0, which is inside the range that uv locks; or share that byte."""
-    first = WAIT_ANNOUNCED_AFTER if limit is None else min(WAIT_ANNOUNCED_AFTER, limit)
+    first = WAIT_ANNOUNCED_AFTER if wait.limit is None else min(WAIT_ANNOUNCED_AFTER, wait.limit)
     attempt = _windows_shared if shared else _windows_exclusive
     try:
-        release = attempt(path, first)
-        if release is None and (limit is None or limit > first):
-            _announce(path, what)
-            release = attempt(path, None if limit is None else limit - first)
+        release = attempt(wait.path, first)
+        if release is None and (wait.limit is None or wait.limit > first):
+            _announce(wait)
+            release = attempt(wait.path, None if wait.limit is None else wait.limit - first)
     except OSError as error:
-        raise _unavailable(path, what, error) from error
+        raise _unavailable(wait.path, wait.what, error) from error
     if release is None:
-        raise _timed_out(path, what, limit or 0.0)
+        raise _timed_out(wait)
     return release
+
+
+def _windows_attempt(path: str, shared: bool) -> Callable[[], None] | None:
+    return (_windows_shared if shared else _windows_exclusive)(path, 0.0)
 
 
 def _windows_exclusive(path: str, limit: float | None) -> Callable[[], None] | None:
@@ -316,34 +392,3 @@ def _windows_shared(path: str, limit: float | None) -> Callable[[], None] | None
 
     descriptor = acquire_shared(path, limit)
     return None if descriptor is None else functools.partial(os.close, descriptor)
-
-
-# The holder's note
-
-
-def _write_note(path: str) -> None:
-    # `python -m interlock` calls itself __main__.py
-    command = " ".join(["interlock", *sys.argv[1:]])[:200]
-    note = json.dumps({"pid": os.getpid(), "command": command, "since": time.time()}).encode()
-    # A note is a courtesy to those who wait: a disk that is full must not cost anybody the lock.
-    with contextlib.suppress(OSError), open(path, "r+b", buffering=0) as writer:
-        writer.seek(NOTE_OFFSET)
-        writer.write(note)
-        writer.truncate(NOTE_OFFSET + len(note))
-
-
-def _clear_note(path: str) -> None:
-    with contextlib.suppress(OSError), open(path, "r+b", buffering=0) as writer:
-        writer.truncate(0)
-
-
-def _alive(pid: int) -> bool:
-    if sys.platform == "win32":
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

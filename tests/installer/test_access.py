@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from holding import held_elsewhere
 from interlock import journal
-from interlock.access import changing
+from interlock.access import changing, reading
 from interlock.durable import Disk
+from interlock.environment import open_environment
 from interlock.errors import LockTimeout, NotAnEnvironment
-from interlock.locks import environment_lock_path, uv_lock_path
+from interlock.locks import environment_lock_path, state, uv_lock_path
 
 DISK = Disk("fast")
 
@@ -90,4 +92,46 @@ def test_what_a_dead_process_began_is_finished_before_anything_else(path: str) -
 
 def test_an_environment_that_is_gone_is_said_to_be(tmp_path: Path) -> None:
     with pytest.raises(NotAnEnvironment, match="nothing is there"), changing(str(tmp_path / "no"), disk=DISK):
+        pass
+
+
+def unfinished(path: str) -> Path:
+    """Leave what a commit leaves that was killed before its only rename; return the place of the file."""
+    environment = open_environment(path)
+    staging = Path(path, ".interlock", "staging", "1-aa")
+    staging.mkdir(parents=True)
+    (staging / "late.py").touch()
+    place = f"{environment.layout.purelib}/late.py"
+    operations = (("replace", ".interlock/staging/1-aa/late.py", place),)
+    journal.write(path, journal.Journal(".interlock/staging/1-aa", operations, ()), disk=DISK)
+    return Path(environment.absolute(place))
+
+
+def test_a_snapshot_keeps_changes_out_and_readers_in(path: str) -> None:
+    environment = open_environment(path)
+    with environment.shared() as one, held_elsewhere(Path(environment_lock_path(path)), mode="shared"):
+        assert one.path == environment.path
+        assert state(environment_lock_path(path)) == state(uv_lock_path(path)) == "shared"
+    with held_elsewhere(Path(environment_lock_path(path))), pytest.raises(LockTimeout):
+        with environment.shared(timeout=0.05):
+            pass
+
+
+def test_a_snapshot_is_of_a_whole_environment(path: str) -> None:
+    late = unfinished(path)
+    with open_environment(path).shared():
+        assert late.exists()
+    assert not os.path.exists(journal.journal_path(path))
+
+
+def test_who_asks_for_it_sees_what_is_unfinished(path: str) -> None:
+    late = unfinished(path)
+    with reading(path, unfinished=True):
+        assert os.path.exists(journal.journal_path(path))
+    assert not late.exists()
+
+
+def test_an_unfinished_commit_is_not_read_by_who_cannot_finish_it(path: str) -> None:
+    unfinished(path)
+    with held(environment_lock_path(path)), pytest.raises(LockTimeout), reading(path, timeout=0.05):
         pass

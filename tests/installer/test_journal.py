@@ -282,7 +282,7 @@ class RefusingDisk(Disk):
 
 def _state(environment: Environment) -> set[str]:
     state = Path(environment.path, ".interlock")
-    return {str(path.relative_to(state)) for path in state.rglob("*")} - {"environment.json", "staging"}
+    return {str(path.relative_to(state)) for path in state.rglob("*")} - {"environment.json", "gate.lock", "staging"}
 
 
 @pytest.mark.skipif(os.name == "nt", reason="directories have no such mode there")

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from holding import held_elsewhere
+from interlock import journal
 from interlock.create import create_environment
 from interlock.durable import Disk
 from interlock.environment import Environment
-from interlock.locks import environment_lock_path
+from interlock.locks import environment_lock_path, uv_lock_path
 from interlock_runner import interlock, succeed
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="shell scripts and signals")
@@ -141,13 +142,30 @@ def test_locked_holds_off_changes_while_the_command_runs(environment: Environmen
     assert interlock("requirements", "--venv", environment.path, "--lock-timeout", "30").returncode == 0
 
 
-def test_only_locked_waits_for_the_lock(environment: Environment) -> None:
+@pytest.mark.parametrize("locked", [["--locked"], []])
+def test_a_command_starts_when_nobody_changes_the_environment(environment: Environment, locked: list[str]) -> None:
     with held_elsewhere(Path(environment_lock_path(environment.path))):
-        assert succeed("run", "--venv", environment.path, "--", "python", "-c", "print(1)") == "1\n"
-        locked = interlock(
-            "run", "--venv", environment.path, "--locked", "--lock-timeout", "0.05", "--", "python", "-c", ""
-        )
-        assert locked.returncode == 30
+        words = ["run", "--venv", environment.path, *locked, "--lock-timeout", "0.05", "--", "python", "-c", ""]
+        assert interlock(*words).returncode == 30
+
+
+def test_without_locked_the_lock_is_free_while_the_command_runs(environment: Environment) -> None:
+    code = "import sys\nfrom interlock.locks import state\nprint(*map(state, sys.argv[1:]))"
+    paths = [environment_lock_path(environment.path), uv_lock_path(environment.path)]
+    words = ["run", "--venv", environment.path, "--", sys.executable, "-c", code, *paths]
+    assert succeed(*words) == "free free\n"
+    assert succeed("run", "--venv", environment.path, "--locked", *words[3:]) == "shared shared\n"
+
+
+def test_what_a_killed_process_left_is_finished_before_a_command_starts(environment: Environment) -> None:
+    site = Path(environment.site_packages[0])
+    staging = Path(environment.path, ".interlock", "staging", "1-aa")
+    staging.mkdir(parents=True)
+    (staging / "late.py").write_text("print('late')\n", encoding="utf-8")
+    place = (site / "late.py").relative_to(environment.path).as_posix()
+    operations = (("replace", ".interlock/staging/1-aa/late.py", place),)
+    journal.write(environment.path, journal.Journal(".interlock/staging/1-aa", operations, ()), disk=Disk("fast"))
+    assert succeed("run", "--venv", environment.path, "--", "python", "-m", "late") == "late\n"
 
 
 @POSIX

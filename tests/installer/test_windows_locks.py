@@ -5,11 +5,19 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from interlock.errors import LockTimeout, LockUnavailable
-from interlock.locks import _windows_acquire as acquire
+from interlock.locks import _Wait, _windows_acquire, _windows_attempt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def acquire(path: str, what: str, limit: float | None, shared: bool) -> Callable[[], None]:
+    return _windows_acquire(_Wait(path, what, limit, None), shared)
 
 
 def test_readers_share_and_exclude_a_writer(tmp_path: Path) -> None:
@@ -58,3 +66,13 @@ def test_a_long_wait_is_announced_and_ends(tmp_path: Path, shared: bool, capsys:
 def test_a_lock_that_cannot_be_had_is_refused(tmp_path: Path, shared: bool) -> None:
     with pytest.raises(LockUnavailable, match="cannot lock it"):
         acquire(str(tmp_path), "it", 0.0, shared)  # a directory
+
+
+def test_whether_a_lock_can_be_had_is_known_without_waiting(tmp_path: Path) -> None:
+    path = str(tmp_path / "lock")
+    release = acquire(path, "it", 0.0, True)
+    assert _windows_attempt(path, False) is None
+    attempt = _windows_attempt(path, True)
+    assert attempt is not None
+    attempt()
+    release()

@@ -1,7 +1,8 @@
 """Run a command in an environment, as if it were activated; its exit code is this command's.
 
-A command that is a plain name is looked for among the environment's own scripts first, then on PATH. With --locked, nothing
-can change the environment while the command runs (and it must not try to: it would wait for itself). With --depfile, the
+A command that is a plain name is looked for among the environment's own scripts first, then on PATH. It starts when nobody
+is changing the environment, and what a killed process left unfinished there is finished first. With --locked, nothing can
+change the environment while the command runs (and it must not try to: it would wait for itself). With --depfile, the
 command is Python, and every source file that it imports from below --root is an input of --target.
 """
 
@@ -13,9 +14,8 @@ import shutil
 import sys
 from typing import TYPE_CHECKING
 
-from interlock.environment import open_environment
+from interlock.access import reading
 from interlock.errors import UsageError
-from interlock.inventory import reading
 
 if TYPE_CHECKING:
     from interlock.environment import Environment
@@ -64,7 +64,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.locked:
         with reading(arguments.venv, timeout=arguments.lock_timeout) as environment:
             return _start(environment, command, wait=True)
-    return _start(open_environment(arguments.venv), command)
+    with reading(arguments.venv, timeout=arguments.lock_timeout) as environment:
+        pass  # it is whole at this moment; who wants it to stay so, says --locked
+    return _start(environment, command)
 
 
 def _watched(arguments: argparse.Namespace, command: list[str]) -> list[str]:
