@@ -42,6 +42,7 @@ ALLOWED = {
     "interlock/cli.py os.open": "the null device, in the place of a standard output whose reader went away",
     "interlock/locks.py open": "the holder's note inside the lock file: a courtesy, never read back as truth",
     "interlock/locks.py os.open": "a lock file is opened read-write and created; it is never renamed or deleted",
+    "interlock/probes.py os.link": "a hard link in the doctor's own directory: nothing else makes any",
     "interlock/windows_locks.py os.open": "a lock file, as in locks.py",
     "interlock/_imports_script.py open": "a depfile, written by a process that must not import interlock",
     "interlock/_imports_script.py os.makedirs": "the directory of that depfile",

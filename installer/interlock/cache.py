@@ -13,18 +13,16 @@ from interlock.errors import DiskError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["cache_directory"]
+__all__ = ["cache_directory", "cache_path"]
 
 
 def cache_directory(environ: Mapping[str, str] = os.environ, platform: str = sys.platform) -> str:
     """Return the absolute cache directory, made with mode 0700 where it is missing.
 
-    INTERLOCK_CACHE_DIR; else XDG_CACHE_HOME/interlock, ~/Library/Caches/interlock or %LOCALAPPDATA%/interlock/Cache.
-
     Raises:
         DiskError: the directory cannot be made, or others than this user could have put something there (POSIX).
     """
-    path = os.path.abspath(environ.get("INTERLOCK_CACHE_DIR") or _default(environ, platform))
+    path = cache_path(environ, platform)
     try:
         make_directories(path, 0o700)
         status = os.stat(path)
@@ -36,6 +34,14 @@ def cache_directory(environ: Mapping[str, str] = os.environ, platform: str = sys
     if os.name == "posix":
         _check_private(path, status)
     return path
+
+
+def cache_path(environ: Mapping[str, str] = os.environ, platform: str = sys.platform) -> str:
+    """Return where the cache directory is, or will be.
+
+    INTERLOCK_CACHE_DIR; else XDG_CACHE_HOME/interlock, ~/Library/Caches/interlock or %LOCALAPPDATA%/interlock/Cache.
+    """
+    return os.path.abspath(environ.get("INTERLOCK_CACHE_DIR") or _default(environ, platform))
 
 
 def _check_private(path: str, status: os.stat_result) -> None:

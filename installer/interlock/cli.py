@@ -43,6 +43,7 @@ COMMANDS = {
     "uninstall": ("interlock.commands.uninstall", "remove distributions from an environment"),
     "list": ("interlock.commands.list", "list what is installed in an environment"),
     "check": ("interlock.commands.check", "verify an environment: files, dependencies, stamps"),
+    "doctor": ("interlock_gn.commands.doctor", "try out the file system, and say which programs are here"),
     "run": ("interlock.commands.run", "run a command in an environment"),
     "gn init": (
         "interlock_gn.commands.init",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from interlock.durable import Disk
 
-__all__ = ["Interpreter", "Layout", "find_interpreter", "query", "satisfies"]
+__all__ = ["Interpreter", "Layout", "candidates", "find_interpreter", "query", "satisfies"]
 
 OLDEST = (3, 8)
 
@@ -137,7 +137,7 @@ def find_interpreter(spec: str | None = None, *, root: str = "", disk: Disk | No
         return _facts(os.path.join(root, os.path.expanduser(spec)), disk)
     wanted = _specifier(spec)
     looked_at = []
-    for candidate in _candidates(spec):
+    for candidate in candidates(spec):
         try:
             interpreter = _facts(candidate, disk)
         except InterpreterNotFound as error:
@@ -185,8 +185,8 @@ def _specifier(spec: str) -> Any:
         ) from None
 
 
-def _candidates(spec: str) -> Iterator[str]:
-    """Yield interpreters in the order of preference, each once."""
+def candidates(spec: str = "") -> Iterator[str]:
+    """Yield what a spec that is no path chooses from, in the order of preference, each once; none was asked yet."""
     seen: set[str] = set()
     for path in _unfiltered_candidates(spec):
         identity = os.path.realpath(path)
