@@ -63,7 +63,9 @@ def nearest_directory(path: str) -> str:
 
 def _identity(environment: Environment) -> Finding:
     if is_elsewhere(environment.path):
-        advice = f"It was copied or moved, and its scripts name the old place. Make it anew: `interlock venv {environment.path}`."
+        advice = (
+            f"Its scripts name the place that it was moved from. Make it anew: `interlock venv {environment.path}`."
+        )
         return Finding("identity", "problem", f"{environment.identity}, noted for another path", advice)
     if not environment.identity:
         return Finding("identity", "note", "none yet: another tool made it; the first commit gives it one")

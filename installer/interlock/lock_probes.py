@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import IO
 
-__all__ = ["exclusion", "release", "sharing"]
+__all__ = ["locks"]
 
 ADVICE = (
     "Nothing can be built here: put environment, out directory and cache on a local disk, or mount this one so that flock "
@@ -38,42 +38,53 @@ except InterlockError as error:
 """
 
 
-def exclusion(path: str) -> Finding:
-    """Tell whether an exclusive lock keeps others out, within this process and between two."""
-    topic = "exclusive lock"
+def locks(path: str) -> Finding:
+    """Try a lock in every way in which it is used; `path` is that of a lock file, made here.
+
+    Exclusive within this process and between two, shared, and left behind by a process that was killed.
+    """
+    try:
+        wrong = _exclusion(path) or _sharing(path) or _release(path)
+    except LockUnavailable as error:
+        why = error.__cause__
+        said = why.strerror if isinstance(why, OSError) and why.strerror else error.message
+        return Finding("locks", "problem", f"cannot be had: {said}", ADVICE)
+    if wrong:
+        return Finding("locks", "problem", wrong, ADVICE)
+    return Finding("locks", "ok", "exclusive and shared, between processes too; free again when the holder is killed")
+
+
+def _exclusion(path: str) -> str:
+    """Return what is wrong with an exclusive lock, "" where it keeps others out, within this process and between two."""
     with hold(path, Rank.ENVIRONMENT, what=WHAT, timeout=0):
         if _free(path):
-            return Finding(topic, "problem", "two who open the file in one process both get it", ADVICE)
+            return "two who open the file in one process both get it"
     with _other(path, "exclusive"):
         if _free(path) or _free(path, shared=True):
-            return Finding(topic, "problem", "another process holds it, and it can be had all the same", ADVICE)
-    return Finding(topic, "ok", "keeps others out, in this process and in another one")
+            return "another process holds it, and it can be had all the same"
+    return ""
 
 
-def sharing(path: str) -> Finding:
-    """Tell whether a shared lock lets other readers in and keeps writers out."""
-    topic = "shared lock"
+def _sharing(path: str) -> str:
+    """Return what is wrong with a shared lock, "" where it lets other readers in and keeps writers out."""
     with _other(path, "shared"):
         if not _free(path, shared=True):
-            return Finding(topic, "problem", "two readers cannot share it", ADVICE)
+            return "two readers cannot share it"
         if _free(path):
-            return Finding(topic, "problem", "a reader holds it, and a writer gets it all the same", ADVICE)
-    return Finding(topic, "ok", "lets readers in, keeps writers out")
+            return "a reader holds it, and a writer gets it all the same"
+    return ""
 
 
-def release(path: str) -> Finding:
-    """Tell whether the lock of a process that is killed can be had afterwards."""
-    topic = "killed holder"
+def _release(path: str) -> str:
+    """Return what is wrong where the lock of a process that was killed cannot be had."""
     with _other(path, "exclusive") as process:
         process.kill()
         process.wait()
         try:
             with hold(path, Rank.ENVIRONMENT, what=WHAT, timeout=RELEASE_LIMIT):
-                return Finding(topic, "ok", "its lock is free at once")
+                return ""
         except LockTimeout:
-            return Finding(
-                topic, "problem", "its lock stays; a build that is killed would block all later ones", ADVICE
-            )
+            return "that of a killed process stays: it would keep out all later builds"
 
 
 def _free(path: str, *, shared: bool = False) -> bool:

@@ -65,7 +65,7 @@ _KNOWN: dict[str, tuple[str, str]] = {
         "Mount a volume for environment, out directory and cache if they are to stay.",
     ),
     "tmpfs": (
-        "in memory: all of it is gone when the machine ends, and what is in it takes memory from builds",
+        "in memory, and gone when the machine ends",
         "Fine for a machine that is thrown away; `--durability fast` loses nothing here.",
     ),
     "ecryptfs": ("encrypted names are shorter: 143 bytes at most", ""),

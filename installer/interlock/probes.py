@@ -13,6 +13,7 @@ import stat
 import statistics
 import subprocess
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from interlock import lock_probes
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from interlock.mounts import Mount
 
-__all__ = ["probe_directory", "tried"]
+__all__ = ["probe_directory", "tried", "umask"]
 
 PREFIX = ".interlock-doctor-"
 ROUNDS = 5
@@ -66,7 +67,7 @@ def probe_directory(
     findings = [
         tried("file system", lambda: judge(mount(path))),
         tried("space", lambda: space(path)),
-        *permissions(status, umask()),
+        ownership(status),
     ]
     probe = os.path.join(path, PREFIX + secrets.token_hex(6))
     try:
@@ -74,25 +75,25 @@ def probe_directory(
     except (InterlockError, OSError) as error:
         return [*findings, _refused("writing", error)]
     try:
-        findings += [tried(topic, functools.partial(look, probe, disk)) for topic, look in _looks(exists)]
+        for topic, look in _looks(exists):
+            findings.append(tried(topic, functools.partial(look, probe, disk), within=probe))
     finally:
         cleaned = tried("cleaning up", functools.partial(_clean, probe, disk))
     return findings if cleaned.verdict == "ok" else [*findings, cleaned]
 
 
-def tried(topic: str, look: Callable[[], Finding]) -> Finding:
-    """Return what a look finds; a refusal is a finding too."""
+def tried(topic: str, look: Callable[[], Finding], *, within: str = "") -> Finding:
+    """Return what a look finds; a refusal is a finding too. `within` is a directory that is gone afterwards, so not named."""
     try:
         return look()
     except (InterlockError, OSError) as error:
-        return _refused(topic, error)
+        refused = _refused(topic, error)
+        return replace(refused, text=refused.text.replace(within + os.sep, "")) if within else refused
 
 
 def _refused(topic: str, error: InterlockError | OSError) -> Finding:
     if isinstance(error, InterlockError):
-        # Who reads this runs the doctor already.
-        advice = lock_probes.ADVICE if "interlock doctor" in error.advice else error.advice
-        return Finding(topic, "problem", error.message, advice)
+        return Finding(topic, "problem", error.message, error.advice)
     where = f"{error.filename}: " if error.filename else ""
     return Finding(topic, "problem", f"{where}{error.strerror or error}", ELSEWHERE)
 
@@ -100,9 +101,7 @@ def _refused(topic: str, error: InterlockError | OSError) -> Finding:
 def _looks(exists: Callable[[str], bool]) -> list[tuple[str, Callable[[str, Disk], Finding]]]:
     """Return what is tried, in the order in which it is told."""
     looks: list[tuple[str, Callable[[str, Disk], Finding]]] = [
-        ("exclusive lock", lambda probe, _: lock_probes.exclusion(os.path.join(probe, "lock"))),
-        ("shared lock", lambda probe, _: lock_probes.sharing(os.path.join(probe, "lock"))),
-        ("killed holder", lambda probe, _: lock_probes.release(os.path.join(probe, "lock"))),
+        ("locks", lambda probe, _: lock_probes.locks(os.path.join(probe, "lock"))),
         ("rename", _rename),
         ("exchange", _exchange),
         ("sync", _sync),
@@ -132,33 +131,33 @@ def space(path: str, usage: Callable[[str], tuple[int, int, int]] = shutil.disk_
     return Finding("space", "note" if verdict == "note" else "ok", text, advice)
 
 
-def umask() -> int:
-    """Return this process's umask, which can be read only by setting it."""
+def umask() -> Finding:
+    """Say what this process's umask keeps from others; it can be read only by setting it."""
     mask = os.umask(0o077)
     os.umask(mask)
-    return mask
+    if os.name == "nt" or mask & stat.S_IWOTH:
+        return Finding("umask", "ok", f"{mask:03o}")
+    advice = "Set `umask 022`: interlock makes nothing that everybody can write, but uv, pip and build backends do as it says."
+    return Finding("umask", "note", f"{mask:03o}: programs make files that every user can change", advice)
 
 
-def permissions(status: os.stat_result, mask: int, user: int | None = None) -> list[Finding]:
-    """Say who else may change what will be in a directory; nothing on Windows, whose access lists say more than a mode."""
+def ownership(status: os.stat_result, user: int | None = None) -> Finding:
+    """Say who else may change what will be in a directory; on Windows access lists say more than a mode could."""
     if os.name == "nt":
-        return []
+        return Finding("directory", "ok", "there")
     user = os.geteuid() if user is None else user
     mode = f"mode {stat.S_IMODE(status.st_mode):04o}"
-    found = Finding("directory", "ok", f"{mode}, yours" if status.st_uid == user else mode)
     if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
         advice = "`chmod o-w` it: whoever may rename in it may put an environment of his own in the place of yours."
-        found = Finding("directory", "problem", f"{mode}: every user of this machine can change what is in it", advice)
-    elif status.st_mode & stat.S_IWOTH:
-        advice = "Build in a directory of your own: others cannot touch your files here, but they can be first to take a name."
-        found = Finding("directory", "note", f"{mode}: every user of this machine can create files in it", advice)
-    elif status.st_uid not in {user, 0}:
-        found = Finding("directory", "note", f"{mode}, of another user (id {status.st_uid})")
-    text = f"{mask:03o}"
-    if mask & stat.S_IWOTH:
-        return [found, Finding("umask", "ok", text)]
-    advice = "Set `umask 022`: interlock makes nothing that everybody can write, but uv, pip and build backends do as it says."
-    return [found, Finding("umask", "note", f"{text}: programs make files that every user can change", advice)]
+        return Finding("directory", "problem", f"{mode}: every user of this machine can change what is in it", advice)
+    if status.st_mode & stat.S_IWOTH:
+        advice = (
+            "Build in a directory of your own: others cannot touch your files here, but can be first to take a name."
+        )
+        return Finding("directory", "note", f"{mode}: every user of this machine can create files in it", advice)
+    if status.st_uid not in {user, 0}:
+        return Finding("directory", "note", f"{mode}, of another user (id {status.st_uid})")
+    return Finding("directory", "ok", f"{mode}, yours" if status.st_uid == user else f"{mode}, root's")
 
 
 def _rename(probe: str, disk: Disk) -> Finding:
@@ -239,8 +238,8 @@ def _case(exists: Callable[[str], bool], probe: str, disk: Disk) -> Finding:
 
 
 def _longest_name(probe: str, disk: Disk) -> Finding:
-    good, bad = 0, LONGEST_NAME + 1
-    trial = LONGEST_NAME
+    disk.write(os.path.join(probe, "n"), b"")  # what is refused for this one is not its length
+    good, bad, trial = 1, LONGEST_NAME + 1, LONGEST_NAME
     while good + 1 < bad:
         path = os.path.join(probe, "n" * trial)
         try:

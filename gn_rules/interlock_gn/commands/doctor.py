@@ -16,7 +16,7 @@ from interlock.cache import cache_path
 from interlock.environment import is_environment
 from interlock.errors import ConfigurationError
 from interlock.findings import Finding
-from interlock.probes import probe_directory
+from interlock.probes import probe_directory, umask
 from interlock_gn.standing import look_at_cache, look_at_environment, nearest_directory
 from interlock_gn.tools import look_at_tools
 from interlock_ninja.config import load_configuration
@@ -82,7 +82,7 @@ def examine(path: str | None, environment: str | None) -> list[Section]:
             sections.append(Section(title, place, tuple(probe_directory(place))))
         devices.add(device or 0)
     specs = [(each.name, each.python) for each in workspace.environments if each.python] if workspace else []
-    tools = [*look_at_tools(specs, root=start), *look_at_cache(), *refusal]
+    tools = [*look_at_tools(specs, root=start), *look_at_cache(), umask(), *refusal]
     sections.append(Section("programs", "", tuple(tools)))
     if environment is not None:
         sections.append(Section("environment", os.path.abspath(environment), tuple(look_at_environment(environment))))
