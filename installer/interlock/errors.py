@@ -19,6 +19,7 @@
     ├── DependencyMissing              60
     ├── FileConflict                   61
     ├── UndeclaredDependency           62   the build file names no order for it
+    ├── ChangedMeanwhile               63   by a tool that takes no lock
     ├── EngineError                    70   uv or pip failed
     │   └── EngineUnavailable          71
     └── DiskError                      74   full, read-only, not permitted
@@ -33,6 +34,7 @@ from typing import ClassVar
 __all__ = [
     "BackendError",
     "BackendUnavailable",
+    "ChangedMeanwhile",
     "ConfigurationError",
     "DependencyMissing",
     "DiskError",
@@ -179,6 +181,12 @@ class UndeclaredDependency(InterlockError):
     """The distribution requires a project of the workspace that its target in the build does not declare."""
 
     exit_code = 62
+
+
+class ChangedMeanwhile(InterlockError):
+    """A tool that takes no lock changed what a commit was putting into place."""
+
+    exit_code = 63
 
 
 class EngineError(InterlockError):

@@ -15,7 +15,13 @@ from interlock.access import changing
 from interlock.changes import Change, changes_to_install, changes_to_remove
 from interlock.distribution import normalize, scan
 from interlock.environment import open_environment
-from interlock.errors import DependencyMissing, EnvironmentMismatch, InterlockError, NotAnEnvironment
+from interlock.errors import (
+    ChangedMeanwhile,
+    DependencyMissing,
+    EnvironmentMismatch,
+    InterlockError,
+    NotAnEnvironment,
+)
 from interlock.prepared import Requirement
 from interlock.satisfy import requirements_of, unsatisfied
 from interlock.staging import digest_of, new_staging, staged, staged_root
@@ -75,8 +81,8 @@ def commit(
     Raises:
         EnvironmentMismatch: it was prepared for another path or interpreter.
         UndeclaredDependency, DependencyMissing: nothing was changed (or, for `verify`, all members are in).
-        FileConflict: another distribution owns one of the paths; nothing was changed.
-        LockTimeout, LockUnavailable: nothing was changed.
+        LockTimeout, LockUnavailable, FileConflict (another distribution owns a path): nothing was changed.
+        ChangedMeanwhile: what was put into place is not what is there now.
         DiskError: refused; nothing was changed, or (after the first rename) the next commit finishes it.
 
     Specification: packaging.python.org "Recording installed projects"; PEP 660; docs/explanation/commit.md.
@@ -94,14 +100,14 @@ def commit(
             done = _is_installed(prepared, environment)
             change = None if done else changes_to_install(prepared, installed, environment)
             if change is not None:
-                replaced = seen not in {"", environment.identity}
-                if not staging or replaced or not os.path.isdir(staged_root(path, staging)):
+                same = seen in {"", environment.identity}
+                if not (staging and same and os.path.isdir(staged_root(path, staging))):
                     # Somebody removed the distribution, or replaced the environment, while this waited for the lock.
                     staging = stack.enter_context(staged(prepared, path, disk))
                 _carry_out(environment, change, staging, disk, prepared.normalized)
+                _check_undisturbed(prepared, environment)
             journal.settle(environment.path, prepared.normalized, disk=disk)
-            if verify:
-                _verify(verify, environment, lenient)
+            _verify(verify, environment, lenient)
     return Receipt(environment.identity, prepared.name, prepared.version, prepared.digest, change is not None)
 
 
@@ -165,6 +171,16 @@ def _is_installed(prepared: Prepared, environment: Environment) -> bool:
     )
 
 
+def _check_undisturbed(prepared: Prepared, environment: Environment) -> None:
+    """Look once more, under the lock: pip takes none, and two that write at once can leave half of each."""
+    if not _is_installed(prepared, environment):
+        raise ChangedMeanwhile(
+            f"{prepared.name} {prepared.version} was put into {environment.path}, and something else is there now: another "
+            "tool changed it at the same moment",
+            advice="pip and tools like it take no lock (uv and interlock exclude each other): let it end, then build again.",
+        )
+
+
 def _require(
     prepared: Prepared,
     installed: Mapping[str, Sequence[Installed]],
@@ -188,7 +204,7 @@ def _require(
 
 def _verify(members: Collection[str], environment: Environment, any_version: set[str]) -> None:
     """Check the requirements of a cycle's members, each a name or `name[extra,...]`, now that all of them are installed."""
-    installed = scan(environment.site_packages)
+    installed = scan(environment.site_packages) if members else {}
     for member in sorted(set(members)):
         name, _, listed = member.rstrip("]").partition("[")
         extras = tuple(extra for extra in listed.split(",") if extra)
