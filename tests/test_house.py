@@ -40,7 +40,7 @@ WRITE_FLAG = re.compile(r"\bO_(APPEND|CREAT|RDWR|TRUNC|WRONLY)\b")
 # The mutations that may stand outside of durable.py, each with its reason.
 ALLOWED = {
     "interlock/cli.py os.open": "the null device, in the place of a standard output whose reader went away",
-    "interlock/locks.py open": "the holder's note inside the lock file: a courtesy, never read back as truth",
+    "interlock/holders.py open": "the holder's note inside the lock file: a courtesy, never read back as truth",
     "interlock/locks.py os.open": "a lock file is opened read-write and created; it is never renamed or deleted",
     "interlock/probes.py os.link": "a hard link in the doctor's own directory: nothing else makes any",
     "interlock/windows_locks.py os.open": "a lock file, as in locks.py",
@@ -155,8 +155,8 @@ def test_the_library_does_not_exit() -> None:
 
 def test_error_names_are_pinned() -> None:
     assert errors.__all__ == [
-        *("BackendError", "BackendUnavailable", "ConfigurationError", "DependencyMissing", "DiskError", "EngineError"),
-        *("EngineUnavailable", "EnvironmentMismatch", "FileConflict", "GraphError", "InterlockError"),
+        *("BackendError", "BackendUnavailable", "ChangedMeanwhile", "ConfigurationError", "DependencyMissing"),
+        *("DiskError", "EngineError", "EngineUnavailable", "EnvironmentMismatch", "FileConflict", "GraphError", "InterlockError"),
         *("InterpreterNotFound", "LockOrderError", "LockTimeout", "LockUnavailable", "MetadataError"),
         *("NotAnEnvironment", "RecordMismatch", "UndeclaredDependency", "UnsafePath", "UsageError", "WheelError"),
     ]

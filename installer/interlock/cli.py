@@ -45,6 +45,7 @@ COMMANDS = {
     "check": ("interlock.commands.check", "verify an environment: files, dependencies, stamps"),
     "doctor": ("interlock_gn.commands.doctor", "try out the file system, and say which programs are here"),
     "run": ("interlock.commands.run", "run a command in an environment"),
+    "lock status": ("interlock.commands.lock", "show who holds the locks of an environment, and who waits"),
     "gn init": (
         "interlock_gn.commands.init",
         "put the GN templates into a source tree, and say what to add to its .gn",
