@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from interlock.build_recipe import SCHEMA, environments_root, forget, remember, remembered, spelled
 from interlock.distribution import scan
+from interlock.documents import parse_json
 from interlock.environment import python_path
 from interlock.errors import LockTimeout
 from interlock.locks import Rank, hold
@@ -246,7 +247,7 @@ def _is_complete(environment: BuildEnvironment, recipe: Recipe) -> bool:
 def _receipt(environment: BuildEnvironment) -> dict[str, Any] | None:
     try:
         with open(environment.receipt, "rb") as reader:
-            receipt = json.loads(reader.read())
+            receipt = parse_json(reader.read())
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     return receipt if isinstance(receipt, dict) and receipt.get("schema") == SCHEMA else None
@@ -274,6 +275,7 @@ def _make(
         "installed": environment.installed(),
         "local": gathered.trees,
     }
+    disk.adopt_tree(directory, directory)
     # The receipt says that all of it is there: so it must be, when the power goes.
     disk.sync_tree(directory)
     # A fixed, old time: the receipt is an input of the edges that use the environment, and may be made while one runs.

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from interlock.cache import cache_directory
 from interlock.distribution import normalize
+from interlock.documents import parse_json
 from interlock.engine import find_engine
 from interlock.errors import ConfigurationError
 
@@ -147,7 +148,7 @@ def remember(recipe: Recipe, used: Collection[str], left_out: Collection[str], d
 def _note(base: Recipe) -> dict[str, list[str]]:
     try:
         with open(_note_path(base), "rb") as reader:
-            note = json.loads(reader.read())
+            note = parse_json(reader.read())
     except (FileNotFoundError, ValueError):
         return {}
     return note if isinstance(note, dict) else {}

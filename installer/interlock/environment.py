@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from interlock.documents import parse_json
 from interlock.errors import NotAnEnvironment
 from interlock.interpreter import Interpreter, Layout, query
 
@@ -164,7 +165,7 @@ def _noted(path: str) -> _Note | None:
     """Read the note in an environment; None where there is none, or that of another path: a copy is another environment."""
     try:
         with open(identity_file(path), "rb") as reader:
-            noted = json.loads(reader.read())
+            noted = parse_json(reader.read())
         if noted["schema"] != 1 or noted["path"] != path:
             return None
         return _Note(str(noted["identity"]), Interpreter.from_json(noted["interpreter"]), list(noted["witness"]))
@@ -179,7 +180,7 @@ def is_elsewhere(path: str) -> bool:
     """
     try:
         with open(identity_file(path), "rb") as reader:
-            return bool(json.loads(reader.read())["path"] != path)
+            return bool(parse_json(reader.read())["path"] != path)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

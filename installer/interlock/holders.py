@@ -13,6 +13,8 @@ import sys
 import time
 from dataclasses import dataclass
 
+from interlock.documents import parse_json
+
 __all__ = ["Holder", "clear_note", "describe_holders", "holders", "waiting", "write_note"]
 
 # The note starts behind byte 0, which is what Windows locks: the rest of the file stays readable for those who wait.
@@ -91,7 +93,7 @@ def _noted(path: str) -> Holder | None:
     try:
         with open(path, "rb") as reader:
             reader.seek(NOTE_OFFSET)
-            note = json.loads(reader.read())
+            note = parse_json(reader.read())
         return Holder(int(note["pid"]), str(note["command"]), str(note["edge"]), float(note["since"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None

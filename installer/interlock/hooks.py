@@ -213,7 +213,7 @@ def open_project(directory: str, *, reproduce: str) -> Project:
     _silence_warnings()
     try:
         builder = build.ProjectBuilder(directory)
-    except (build.BuildException, ValueError) as error:
+    except (build.BuildException, ValueError, RecursionError) as error:
         raise MetadataError(
             f"{os.path.join(directory, 'pyproject.toml')}: {error}",
             advice="Correct its [build-system] table (packaging.python.org, pyproject.toml specification).",

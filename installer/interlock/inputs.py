@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from interlock.distribution import normalize
+from interlock.documents import parse_toml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,11 +35,9 @@ def project_inputs(directory: str) -> list[str]:
 
 def read_pyproject(directory: str) -> dict[str, Any]:
     """Return a project's pyproject.toml, {} where there is none that can be read: its backend will say why."""
-    import tomllib
-
     try:
         with open(os.path.join(directory, "pyproject.toml"), "rb") as reader:
-            return tomllib.load(reader)
+            return parse_toml(reader.read())
     except (OSError, ValueError):
         return {}
 

@@ -8,6 +8,7 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from interlock.documents import parse_json
 from interlock.errors import InterpreterNotFound
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def query(python: str) -> Interpreter:
             stdin=subprocess.DEVNULL,
             timeout=60,
         ).stdout
-        interpreter = Interpreter.from_json(json.loads(answer))
+        interpreter = Interpreter.from_json(parse_json(answer))
     except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError) as error:
         detail = getattr(error, "stderr", None)
         last = detail.decode(errors="replace").strip().splitlines()[-1:] if detail else [str(error)]
@@ -255,7 +256,7 @@ def _facts(python: str, disk: Disk | None) -> Interpreter:
     path = os.path.join(cache_directory(), "interpreters", hashlib.sha256(key.encode()).hexdigest()[:32] + ".json")
     try:
         with open(path, "rb") as reader:
-            return Interpreter.from_json(json.loads(reader.read()))
+            return Interpreter.from_json(parse_json(reader.read()))
     except (OSError, ValueError, KeyError, TypeError):
         interpreter = query(python)
         disk.publish_if_changed(path, json.dumps(interpreter.as_json()).encode())

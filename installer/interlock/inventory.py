@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from interlock.access import reading
 from interlock.distribution import scan
+from interlock.documents import parse_json
 from interlock.file_urls import local_path
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def direct_url(distribution: Installed) -> dict[str, object]:
     """Read a distribution's direct_url.json (PEP 610); {} where it has none, or one that is no JSON object."""
     try:
         with open(os.path.join(distribution.directory, "direct_url.json"), encoding="utf-8") as reader:
-            data = json.load(reader)
+            data = parse_json(reader.read())
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return {}
     return data if isinstance(data, dict) else {}

@@ -15,6 +15,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from interlock.documents import parse_json
 from interlock.environment import state_directory
 from interlock.errors import DiskError, InterlockError, UnsafePath
 
@@ -130,7 +131,7 @@ def recover(environment: str, *, disk: Disk) -> bool:
     except FileNotFoundError:
         return False
     try:
-        apply(environment, _parse(json.loads(content)), disk=disk)
+        apply(environment, _parse(parse_json(content)), disk=disk)
     except (ValueError, KeyError, TypeError, OSError, InterlockError):
         disk.replace(path, damaged_path(environment))
         disk.sync_directory(state_directory(environment))
@@ -158,7 +159,7 @@ def settle(environment: str, distribution: str, *, disk: Disk) -> None:
 def _read(path: str) -> dict[str, Any]:
     try:
         with open(path, "rb") as reader:
-            data = json.loads(reader.read())
+            data = parse_json(reader.read())
     except (OSError, ValueError):
         return {}
     return data if isinstance(data, dict) else {}

@@ -20,6 +20,7 @@ from interlock.build_environment import held, local_trees, missing
 from interlock.build_requirements import source_tree, tree_digest, tree_name
 from interlock.cache import cache_directory
 from interlock.distribution import normalize
+from interlock.documents import parse_json
 from interlock.errors import InterlockError, LockTimeout, MetadataError
 from interlock.hooks import HookEnvironment, open_project
 from interlock.locks import Rank, hold
@@ -183,7 +184,7 @@ def _kept(entry: str, name: str, directory: str, recipe: Recipe) -> LocalWheel |
     """Return the wheel that is there, if all that it was made from is where and as it was."""
     try:
         with open(os.path.join(entry, RECEIPT), "rb") as reader:
-            receipt: dict[str, Any] = json.loads(reader.read())
+            receipt: dict[str, Any] = parse_json(reader.read())
     except (FileNotFoundError, ValueError):
         return None
     if receipt.get("schema") != SCHEMA:

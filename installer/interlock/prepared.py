@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from interlock.distribution import normalize
+from interlock.documents import parse_json
 from interlock.errors import InterlockError, UnsafePath
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def load_prepared(directory: str) -> Prepared:
     path = os.path.join(directory, MANIFEST)
     try:
         with open(path, "rb") as reader:
-            data = json.loads(reader.read())
+            data = parse_json(reader.read())
         digest = data.pop("digest")
         prepared = _from_json(directory, data, digest)
     except (FileNotFoundError, NotADirectoryError):

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from interlock.distribution import normalize
+from interlock.documents import parse_toml
 from interlock.errors import ConfigurationError
 from interlock.file_urls import local_path
 
@@ -249,12 +250,10 @@ def _local_name(path: str) -> str:
 
 
 def _name_in_pyproject(directory: str) -> str:
-    import tomllib
-
     try:
         with open(os.path.join(directory, "pyproject.toml"), "rb") as reader:
-            data = tomllib.load(reader)
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
+            data = parse_toml(reader.read())
+    except (OSError, ValueError):
         return ""
     for keys in (("project",), ("tool", "poetry")):
         table: object = data

@@ -11,6 +11,8 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
+from interlock.documents import parse_json
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -37,7 +39,7 @@ def read_stamp(path: str) -> dict[str, Any] | None:
     """Return a stamp's receipt, None where there is no stamp or no receipt in it."""
     try:
         with open(path, "rb") as reader:
-            receipt = json.loads(reader.read())
+            receipt = parse_json(reader.read())
     except (FileNotFoundError, ValueError):
         return None
     return receipt if isinstance(receipt, dict) else None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from interlock.distribution import normalize
+from interlock.documents import parse_toml
 from interlock.errors import ConfigurationError
 from interlock_ninja.tables import Table
 
@@ -133,7 +133,7 @@ def _parse(path: str, *, only_if: re.Pattern[str] | None = None) -> dict[str, An
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
     try:
-        return tomllib.loads(data.decode("utf-8"))
+        return parse_toml(data)
     except ValueError as error:  # TOMLDecodeError, which says the line, and UnicodeDecodeError
         if only_if is not None and not only_if.search(data.decode("utf-8", errors="replace")):
             return None

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from interlock.distribution import normalize, parse_metadata_header
+from interlock.documents import parse_json
 from interlock.errors import BackendError, MetadataError, WheelError
 from interlock_ninja import pep508
 
@@ -60,7 +61,7 @@ class Answers:
         """Return the remembered METADATA text, None where there is none that can be read."""
         try:
             with open(self._path(digest), "rb") as reader:
-                metadata = json.loads(reader.read())["metadata"]
+                metadata = parse_json(reader.read())["metadata"]
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return metadata if isinstance(metadata, str) else None

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import interlock
+from interlock.documents import parse_json
 from interlock.errors import ConfigurationError
 from interlock.stamp import write_depfile
 from interlock.workspace_names import workspace_names_text
@@ -97,7 +98,7 @@ def current_out(root: str | None) -> str | None:
     try:
         written = os.stat(os.path.join(out, "build.ninja")).st_mtime_ns
         with open(os.path.join(out, INPUTS_FILE), "rb") as reader:
-            known = json.loads(reader.read())
+            known = parse_json(reader.read())
         current = known["out"] == os.path.realpath(out) and all(
             os.stat(os.path.join(out, path)).st_mtime_ns <= written for path in known["inputs"]
         )

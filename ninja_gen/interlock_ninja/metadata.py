@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from interlock.distribution import normalize
+from interlock.documents import parse_toml
 from interlock.errors import MetadataError
 from interlock_ninja import pep508
 from interlock_ninja.dependency_groups import read_dependency_groups
@@ -59,8 +59,8 @@ def read_metadata(source: Source, *, explicit: bool = False) -> Project | Pendin
     document: dict[str, Any] = {}
     if "pyproject.toml" in source.files:
         try:
-            document = tomllib.loads(source.text("pyproject.toml"))
-        except tomllib.TOMLDecodeError as error:
+            document = parse_toml(source.text("pyproject.toml"))
+        except ValueError as error:
             raise MetadataError(f"{source.path('pyproject.toml')} is not valid TOML: {error}") from None
     found = _read(source, document, explicit=explicit)
     if isinstance(found, NotAProject):

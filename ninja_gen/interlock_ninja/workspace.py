@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import glob
 import os
-import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from interlock.documents import parse_toml
 from interlock.errors import MetadataError
 from interlock_ninja import pep508
 from interlock_ninja.config import load_configuration
@@ -112,7 +112,7 @@ def _discover(configuration: Configuration, found: Discovery) -> list[str]:
 def _uv_workspace(path: str) -> Table | None:
     try:
         with open(path, "rb") as reader:
-            document = tomllib.load(reader)
+            document = parse_toml(reader.read())
     except (OSError, ValueError):
         return None  # no file, or one that the walk will say is broken
     workspace = pep508.table(document, "tool", "uv", "workspace")

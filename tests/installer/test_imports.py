@@ -28,7 +28,8 @@ FORBIDDEN = {
 OWN = {
     "interlock", "interlock.access", "interlock.changes", "interlock.cli", "interlock.commands",
     "interlock.commands.install", "interlock.commands.receipts",
-    "interlock.distribution", "interlock.durable", "interlock.environment", "interlock.errors", "interlock.holders",
+    "interlock.distribution", "interlock.documents", "interlock.durable", "interlock.environment", "interlock.errors",
+    "interlock.holders",
     "interlock.interpreter",
     "interlock.journal", "interlock.locks", "interlock.platforms", "interlock.prepared", "interlock.satisfy",
     "interlock.staging", "interlock.stamp",
