@@ -12,6 +12,7 @@ import shutil
 import stat
 import statistics
 import subprocess
+import sys
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -51,10 +52,11 @@ def probe_directory(
     disk: Disk | None = None,
     exists: Callable[[str], bool] = os.path.lexists,
     mount: Callable[[str], Mount] = find_mount,
+    platform: str = sys.platform,
 ) -> list[Finding]:
     """Try in a directory what a build does there; what is found wrong is returned, never raised.
 
-    A directory of mode 0700 is made in it and removed again; nothing else changes. `exists` and `mount` are seams of tests.
+    A directory of mode 0700 is made in it and removed again; nothing else changes. `exists`, `mount` and `platform` are seams of tests.
     """
     path = os.path.realpath(path)
     disk = disk or Disk()
@@ -67,7 +69,7 @@ def probe_directory(
     findings = [
         tried("file system", lambda: judge(mount(path))),
         tried("space", lambda: space(path)),
-        ownership(status),
+        ownership(status, platform=platform),
     ]
     probe = os.path.join(path, PREFIX + secrets.token_hex(6))
     try:
@@ -75,7 +77,7 @@ def probe_directory(
     except (InterlockError, OSError) as error:
         return [*findings, _refused("writing", error)]
     try:
-        for topic, look in _looks(exists):
+        for topic, look in _looks(exists, platform):
             findings.append(tried(topic, functools.partial(look, probe, disk), within=probe))
     finally:
         cleaned = tried("cleaning up", functools.partial(_clean, probe, disk))
@@ -88,17 +90,20 @@ def tried(topic: str, look: Callable[[], Finding], *, within: str = "") -> Findi
         return look()
     except (InterlockError, OSError) as error:
         refused = _refused(topic, error)
-        return replace(refused, text=refused.text.replace(within + os.sep, "")) if within else refused
+        if not within:
+            return refused
+        text = refused.text.replace(within + os.sep, "").replace(within, os.path.dirname(within))
+        return replace(refused, text=text)
 
 
 def _refused(topic: str, error: InterlockError | OSError) -> Finding:
     if isinstance(error, InterlockError):
-        return Finding(topic, "problem", error.message, error.advice)
+        return Finding(topic, "problem", error.message, error.advice or ELSEWHERE)
     where = f"{error.filename}: " if error.filename else ""
     return Finding(topic, "problem", f"{where}{error.strerror or error}", ELSEWHERE)
 
 
-def _looks(exists: Callable[[str], bool]) -> list[tuple[str, Callable[[str, Disk], Finding]]]:
+def _looks(exists: Callable[[str], bool], platform: str) -> list[tuple[str, Callable[[str, Disk], Finding]]]:
     """Return what is tried, in the order in which it is told."""
     looks: list[tuple[str, Callable[[str, Disk], Finding]]] = [
         ("locks", lambda probe, _: lock_probes.locks(os.path.join(probe, "lock"))),
@@ -106,13 +111,13 @@ def _looks(exists: Callable[[str], bool]) -> list[tuple[str, Callable[[str, Disk
         ("exchange", _exchange),
         ("sync", _sync),
         ("hard link", _hard_link),
-        ("symbolic link", _symbolic_link),
+        ("symbolic link", functools.partial(_symbolic_link, platform)),
         ("case of names", functools.partial(_case, exists)),
         ("longest name", _longest_name),
         ("clock", _clock),
         ("times of files", _times),
     ]
-    return looks if os.name == "nt" else [*looks, ("programs", _programs)]
+    return looks if platform == "win32" else [*looks, ("programs", _programs)]
 
 
 def space(path: str, usage: Callable[[str], tuple[int, int, int]] = shutil.disk_usage) -> Finding:
@@ -131,19 +136,19 @@ def space(path: str, usage: Callable[[str], tuple[int, int, int]] = shutil.disk_
     return Finding("space", "note" if verdict == "note" else "ok", text, advice)
 
 
-def umask() -> Finding:
+def umask(platform: str = sys.platform) -> Finding:
     """Say what this process's umask keeps from others; it can be read only by setting it."""
     mask = os.umask(0o077)
     os.umask(mask)
-    if os.name == "nt" or mask & stat.S_IWOTH:
+    if platform == "win32" or mask & stat.S_IWOTH:
         return Finding("umask", "ok", f"{mask:03o}")
     advice = "Set `umask 022`: interlock makes nothing that everybody can write, but uv, pip and build backends do as it says."
     return Finding("umask", "note", f"{mask:03o}: programs make files that every user can change", advice)
 
 
-def ownership(status: os.stat_result, user: int | None = None) -> Finding:
+def ownership(status: os.stat_result, user: int | None = None, platform: str = sys.platform) -> Finding:
     """Say who else may change what will be in a directory; on Windows access lists say more than a mode could."""
-    if os.name == "nt":
+    if platform == "win32":
         return Finding("directory", "ok", "there")
     user = os.geteuid() if user is None else user
     mode = f"mode {stat.S_IMODE(status.st_mode):04o}"
@@ -215,7 +220,7 @@ def _hard_link(probe: str, disk: Disk) -> Finding:
     return Finding("hard link", "ok" if same else "note", "works" if same else "made, but as a copy")
 
 
-def _symbolic_link(probe: str, disk: Disk) -> Finding:
+def _symbolic_link(platform: str, probe: str, disk: Disk) -> Finding:
     link = os.path.join(probe, "symbolic-link")
     try:
         disk.link("target", link)
@@ -225,8 +230,9 @@ def _symbolic_link(probe: str, disk: Disk) -> Finding:
                 "symbolic link", "note", "not for this user; environments are made with copies of python.exe"
             )
         return Finding("symbolic link", "problem", str(error).splitlines()[0], f"Environments need them. {ELSEWHERE}")
-    works = os.path.islink(link) and os.readlink(link) == "target"
-    return Finding("symbolic link", "ok" if works else "problem", "works" if works else "made, but it is none")
+    if not os.path.islink(link):
+        return Finding("symbolic link", "problem", "made, but it is none", f"Environments need them. {ELSEWHERE}")
+    return Finding("symbolic link", "ok", "works")
 
 
 def _case(exists: Callable[[str], bool], probe: str, disk: Disk) -> Finding:
