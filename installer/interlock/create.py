@@ -87,6 +87,7 @@ def create_environment(
             outcome = "replaced" if there else "created"
         if seed and not _has_pip(environment):
             _seed(environment, lock_timeout)
+            disk.adopt_tree(path, path)
     return environment, outcome
 
 
@@ -113,6 +114,7 @@ def make_environment(path: str, interpreter: Interpreter, disk: Disk, final_path
         f"prompt = {prompt!r}",
     ]
     disk.write(os.path.join(path, "pyvenv.cfg"), "".join(line + "\n" for line in lines).encode())
+    disk.adopt_tree(path, os.path.dirname(path))
 
 
 def _run_venv(interpreter: Interpreter, path: str, final: str, prompt: str) -> None:
@@ -195,6 +197,8 @@ def _put_new(
         environment = record_identity_of_new(built, path, interpreter, disk=disk, mtime_ns=started)
         # Readers who may not write in the environment need the file to be there.
         disk.write(uv_lock_path(built), b"")
+        if os.path.isdir(path):
+            disk.adopt_tree(built, path)
         disk.sync_tree(built)
         with _undisturbed(path, timeout):
             if not disk.remove_directory(path) and os.path.lexists(path):

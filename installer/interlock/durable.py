@@ -20,13 +20,15 @@ from interlock.errors import DiskError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["Disk", "Durability", "make_directories"]
+__all__ = ["Disk", "Durability", "inherit", "make_directories"]
 
 Durability = Literal["full", "fast"]
 
 # Group-writable where the umask allows it (a shared environment), world-writable never.
 FILE_MODE = 0o664
 EXECUTABLE_MODE = 0o775
+# What a directory says of itself that a group shares: new entries get its group, and the group may write (mkdir(1), 2775).
+SHARED = stat.S_ISGID | stat.S_IWGRP
 CHUNK = 1 << 20
 # From so many files on, one sync of the file system costs less than one of each: 21,000 take 0.1 s rather than 2-16 s.
 MANY = 200
@@ -72,6 +74,33 @@ def make_directories(path: str, mode: int, below: str = "") -> None:
         except FileExistsError:
             if not os.path.isdir(directory):
                 raise
+        else:
+            inherit(directory, os.path.dirname(directory) or ".")
+
+
+def inherit(target: int | str, directory: str) -> None:
+    """Give a new file (its descriptor) or directory (its path) what the directory says that it belongs to.
+
+    Its group may write where that directory is shared by one. What root creates is its owner's: nobody who ran `sudo` once
+    wants files in an environment of his that he cannot replace. Where that is not permitted, it stays as it is.
+    """
+    if os.name != "posix":
+        return
+    above = os.stat(directory)
+    root = os.geteuid() == 0 and above.st_uid != 0
+    shared = above.st_mode & SHARED == SHARED
+    if not root and not shared:
+        return
+    with contextlib.suppress(PermissionError):
+        if root:
+            os.chown(target, above.st_uid, above.st_gid)
+        if shared:
+            os.chmod(target, _shared_mode(os.stat(target).st_mode))
+
+
+def _shared_mode(mode: int) -> int:
+    """Return a mode with the owner's rights for the group too; a directory's entries get its group."""
+    return stat.S_IMODE(mode) | (mode & stat.S_IRWXU) >> 3 | (stat.S_ISGID if stat.S_ISDIR(mode) else 0)
 
 
 @dataclass(slots=True)
@@ -238,6 +267,29 @@ class Disk:
                     self.remove(entry.path)
             self._platform.retry(lambda: os.rmdir(path))
 
+    def adopt_tree(self, path: str, like: str) -> None:
+        """Give what another program made below a path to the owner and the group of a directory, as `inherit` does.
+
+        Not files with more than one name: uv's are those of its cache, and what a cache holds is not another user's to change.
+        """
+        if os.name != "posix":
+            return
+        above = os.stat(like)
+        user = os.geteuid()
+        root, shared = user == 0 and above.st_uid != 0, above.st_mode & SHARED == SHARED
+        if not root and not shared:
+            return
+        for top, directories, names in os.walk(path):
+            for entry in (top, *(os.path.join(top, name) for name in (*directories, *names))):
+                with contextlib.suppress(FileNotFoundError, PermissionError):
+                    status = os.lstat(entry)
+                    if status.st_uid != user or (status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode)):
+                        continue
+                    if root or status.st_gid != above.st_gid:
+                        os.chown(entry, above.st_uid if root else -1, above.st_gid, follow_symlinks=False)
+                    if shared and not stat.S_ISLNK(status.st_mode):
+                        os.chmod(entry, _shared_mode(status.st_mode))
+
     def link(self, target: str, path: str) -> None:
         """Create a symbolic link."""
         with _explained(path):
@@ -303,9 +355,12 @@ class Disk:
     def _created(self, path: str, *, executable: bool) -> Iterator[_Created]:
         """Open a file that is to be written; set its time, sync it and close it."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+        # Where others may write too, a link with a name that is known beforehand would lead to any file of this user.
+        flags |= getattr(os, "O_NOFOLLOW", 0)
         descriptor = os.open(path, flags, EXECUTABLE_MODE if executable else FILE_MODE)
         created = _Created(descriptor)
         try:
+            inherit(descriptor, os.path.dirname(path) or ".")
             yield created
             if created.mtime_ns is not None and TIMES_BY_DESCRIPTOR:
                 os.utime(descriptor, ns=(created.mtime_ns, created.mtime_ns))

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Literal
 
+from interlock.durable import inherit
 from interlock.errors import LockOrderError, LockTimeout, LockUnavailable, UsageError
 from interlock.holders import clear_note, describe_holders, write_note
 
@@ -29,6 +30,7 @@ __all__ = ["Rank", "State", "environment_lock_path", "gate_path", "hold", "inher
 State = Literal["free", "shared", "exclusive"]
 
 WAIT_ANNOUNCED_AFTER = 1.0  # seconds
+SUFFIX = ".interlock.lock"
 NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -82,7 +84,7 @@ if hasattr(os, "register_at_fork"):
 def environment_lock_path(environment: str) -> str:
     """Return the path of an environment's lock: beside it, because it must outlive the environment."""
     parent, name = os.path.split(os.path.realpath(environment))
-    return os.path.join(parent, f"{name}.interlock.lock")
+    return os.path.join(parent, f"{name}{SUFFIX}")
 
 
 def uv_lock_path(environment: str) -> str:
@@ -274,14 +276,25 @@ def _open(path: str, shared: bool) -> int:
     Where there is none and a reader cannot make it, nothing would keep the writers out who can: that is refused too.
     """
     try:
-        # As readable as the environment: who may not open the file cannot keep anybody from changing what he reads.
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o664)
+        return _open_or_make(path)
     except OSError as error:
         if not shared or error.errno not in NOT_WRITABLE:
             raise
         with contextlib.suppress(FileNotFoundError):
             return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         raise
+
+
+def _open_or_make(path: str) -> int:
+    while True:
+        with contextlib.suppress(FileNotFoundError):
+            return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        with contextlib.suppress(FileExistsError):
+            # As readable as the environment: who may not open the file cannot keep anybody from changing what he reads.
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o664)
+            environment = path.removesuffix(SUFFIX)
+            inherit(descriptor, environment if os.path.isdir(environment) else os.path.dirname(path) or ".")
+            return descriptor
 
 
 def _try(flock: Callable[[int, int], None], descriptor: int, operation: int) -> bool:
@@ -355,14 +368,14 @@ def _same_file(descriptor: int, path: str) -> bool:
 
 
 def _windows_acquire(wait: _Wait, shared: bool) -> Callable[[], None]:
-    """Take filelock's lock, LockFileEx on byte 0, which is inside the range that uv locks; or share that byte."""
+    from interlock.windows_locks import acquire
+
     first = WAIT_ANNOUNCED_AFTER if wait.limit is None else min(WAIT_ANNOUNCED_AFTER, wait.limit)
-    attempt = _windows_shared if shared else _windows_exclusive
     try:
-        release = attempt(wait.path, first)
+        release = acquire(wait.path, first, shared)
         if release is None and (wait.limit is None or wait.limit > first):
             _announce(wait)
-            release = attempt(wait.path, None if wait.limit is None else wait.limit - first)
+            release = acquire(wait.path, None if wait.limit is None else wait.limit - first, shared)
     except OSError as error:
         raise _unavailable(wait.path, wait.what, error) from error
     if release is None:
@@ -371,24 +384,6 @@ def _windows_acquire(wait: _Wait, shared: bool) -> Callable[[], None]:
 
 
 def _windows_attempt(path: str, shared: bool) -> Callable[[], None] | None:
-    return (_windows_shared if shared else _windows_exclusive)(path, 0.0)
+    from interlock.windows_locks import acquire
 
-
-def _windows_exclusive(path: str, limit: float | None) -> Callable[[], None] | None:
-    import filelock
-
-    lock = filelock.FileLock(
-        path, thread_local=False, is_singleton=False, fallback_to_soft=False, preserve_lock_file=True
-    )
-    try:
-        lock.acquire(timeout=-1 if limit is None else limit)
-    except filelock.Timeout:
-        return None
-    return lock.release
-
-
-def _windows_shared(path: str, limit: float | None) -> Callable[[], None] | None:
-    from interlock.windows_locks import acquire_shared
-
-    descriptor = acquire_shared(path, limit)
-    return None if descriptor is None else functools.partial(os.close, descriptor)
+    return acquire(path, 0.0, shared)

@@ -95,7 +95,10 @@ def install_requirements(
     chosen = find_engine(engine, interpreter=environment.interpreter) if wanted.requirements else None
     with _changing(path, chosen, disk, lock_timeout) as environment:
         if chosen is not None:
-            _run(chosen, environment, wanted, (files, constraints), names, directory, disk)
+            try:
+                _run(chosen, environment, wanted, (files, constraints), names, directory, disk)
+            finally:
+                disk.adopt_tree(environment.path, environment.path)
             _sync(environment, disk)
         installed = _installed_digest(environment, names)
     inputs = (*read, *wanted.local, os.path.join(environment.path, "pyvenv.cfg"))

@@ -1,15 +1,21 @@
-"""A shared lock on Windows, which filelock does not have: LockFileEx on byte 0, the byte that filelock locks exclusively.
+"""Locks on Windows: filelock's, which is LockFileEx on byte 0 (inside the range that uv locks), or that byte shared.
 
-Win32 API, "LockFileEx function": without LOCKFILE_EXCLUSIVE_LOCK a lock is shared, and excludes exclusive ones.
+filelock has no shared lock of that kind. Win32 API, "LockFileEx function": without LOCKFILE_EXCLUSIVE_LOCK a lock is shared,
+and excludes exclusive ones.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import time
+from typing import TYPE_CHECKING
 
-__all__ = ["POLL_INTERVAL", "acquire_shared"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["POLL_INTERVAL", "acquire"]
 
 POLL_INTERVAL = 0.05  # seconds, as filelock waits
 FAIL_IMMEDIATELY = 1
@@ -17,12 +23,28 @@ LOCK_VIOLATION = 33
 IO_PENDING = 997
 
 
-def acquire_shared(path: str, limit: float | None) -> int | None:
-    """Return a descriptor whose file is locked, shared, until it is closed; None where `limit` seconds were not enough.
+def acquire(path: str, limit: float | None, shared: bool) -> Callable[[], None] | None:
+    """Lock a file and return what unlocks it; None where `limit` seconds were not enough.
 
     Raises:
         OSError: the file cannot be opened or locked at all.
     """
+    if shared:
+        descriptor = _acquire_shared(path, limit)
+        return None if descriptor is None else functools.partial(os.close, descriptor)
+    import filelock
+
+    lock = filelock.FileLock(
+        path, thread_local=False, is_singleton=False, fallback_to_soft=False, preserve_lock_file=True
+    )
+    try:
+        lock.acquire(timeout=-1 if limit is None else limit)
+    except filelock.Timeout:
+        return None
+    return lock.release
+
+
+def _acquire_shared(path: str, limit: float | None) -> int | None:
     descriptor = os.open(
         path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOINHERIT", 0) | getattr(os, "O_BINARY", 0), 0o660
     )
