@@ -132,7 +132,7 @@ def recover(environment: str, *, disk: Disk) -> bool:
         return False
     try:
         apply(environment, _parse(parse_json(content)), disk=disk)
-    except (ValueError, KeyError, TypeError, OSError, InterlockError):
+    except (ValueError, LookupError, TypeError, AttributeError, OSError, InterlockError):
         disk.replace(path, damaged_path(environment))
         disk.sync_directory(state_directory(environment))
         return False
@@ -227,6 +227,8 @@ class _Step:
                 raise
             self._set_aside(obstacle)
             self.disk.make_directory(path, below=self.root)
+        # What is renamed into a directory can be reached after a power loss only if the directory itself is there by then.
+        self.disk.sync_directory(os.path.dirname(path))
 
     def _replace(self, staged: str, destination: str) -> None:
         try:

@@ -163,9 +163,10 @@ def _read(path: str, included_by: str) -> str:
     try:
         with open(path, "rb") as reader:
             data = reader.read()
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+    except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
+        reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigurationError(
-            f"cannot read the requirements file {path}{where}: {error.strerror}",
+            f"cannot read the requirements file {path}{where}: {reason}",
             advice="Paths after -r and -c are relative to the file that has them.",
         ) from None
     try:

@@ -242,7 +242,13 @@ def test_a_journal_that_leads_outside_does_nothing_there(tmp_path: Path, environ
         assert victim.read_text(encoding="utf-8") == "precious"
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"operations": [["dance", "x"]], "staging": "s", "directories": []}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "[]", '{"operations": [["dance", "x"]], "staging": "s", "directories": []}'),
+        *('{"operations": [[]], "staging": "s", "directories": []}', "[" * 5000),
+    ],
+)
 def test_a_journal_that_cannot_be_read_is_set_aside(tmp_path: Path, environment: Environment, text: str) -> None:
     path = Path(journal.journal_path(environment.path))
     path.parent.mkdir(exist_ok=True)
