@@ -56,7 +56,7 @@ def probe_directory(
 ) -> list[Finding]:
     """Try in a directory what a build does there; what is found wrong is returned, never raised.
 
-    A directory of mode 0700 is made in it and removed again; nothing else changes. `exists`, `mount` and `platform` are seams of tests.
+    A directory of mode 0700 is made in it and removed again; nothing else changes. The last three are seams of tests.
     """
     path = os.path.realpath(path)
     disk = disk or Disk()
@@ -225,7 +225,7 @@ def _symbolic_link(platform: str, probe: str, disk: Disk) -> Finding:
     try:
         disk.link("target", link)
     except (InterlockError, OSError) as error:
-        if os.name == "nt":
+        if platform == "win32":
             return Finding(
                 "symbolic link", "note", "not for this user; environments are made with copies of python.exe"
             )
