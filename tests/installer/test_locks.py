@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import pytest
 
@@ -29,6 +29,9 @@ from interlock.environment import python_path, record_identity
 from interlock.errors import LockOrderError, LockTimeout, LockUnavailable, UsageError
 from interlock.inventory import inventory
 from interlock.locks import Rank, environment_lock_path, hold, state, uv_lock_path
+
+if TYPE_CHECKING:
+    from conftest import RequireTool
 
 if sys.platform != "win32":
     import fcntl
@@ -119,6 +122,23 @@ def test_the_state_of_a_lock(tmp_path: Path) -> None:
     with held_elsewhere(path, mode="shared"):
         assert state(str(path)) == "shared"
     assert state(str(path)) == "free"
+
+
+@POSIX
+def test_a_wait_is_in_the_kernel_and_asks_no_more_than_twice(tmp_path: Path, require_tool: RequireTool) -> None:
+    """A try, then one blocking flock(2): no polling, however long it takes."""
+    strace = require_tool("strace", platforms=("linux",))
+    path, log = tmp_path / "lock", tmp_path / "log"
+    code = "import sys; from interlock.locks import *\nwith hold(sys.argv[1], Rank.ENVIRONMENT, what='x'): pass"
+    with held_elsewhere(path) as process:
+        command = [strace, "-f", "-o", str(log), "-e", "trace=flock", sys.executable, "-c", code, str(path)]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as waiter:
+            assert waiter.stderr is not None
+            assert "waiting for x" in waiter.stderr.readline()
+            release(process)
+            assert waiter.wait() == 0
+    kinds = re.findall(r"flock\(\d+, ([A-Z_|]+)", log.read_text(encoding="utf-8"))
+    assert kinds == ["LOCK_EX|LOCK_NB", "LOCK_EX", "LOCK_UN"]
 
 
 # Forks
