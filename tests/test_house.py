@@ -42,6 +42,7 @@ ALLOWED = {
     "interlock/cli.py os.open": "the null device, in the place of a standard output whose reader went away",
     "interlock/holders.py open": "the holder's note inside the lock file: a courtesy, never read back as truth",
     "interlock/locks.py os.open": "a lock file is opened read-write and created; it is never renamed or deleted",
+    "interlock/programs.py tempfile.TemporaryFile": "what a program prints, in a file without a name",
     "interlock/probes.py os.link": "a hard link in the doctor's own directory: nothing else makes any",
     "interlock/windows_locks.py os.open": "a lock file, as in locks.py",
     "interlock/_imports_script.py open": "a depfile, written by a process that must not import interlock",
@@ -156,7 +157,15 @@ def test_the_library_does_not_exit() -> None:
 def test_error_names_are_pinned() -> None:
     assert errors.__all__ == [
         *("BackendError", "BackendUnavailable", "ChangedMeanwhile", "ConfigurationError", "DependencyMissing"),
-        *("DiskError", "EngineError", "EngineUnavailable", "EnvironmentMismatch", "FileConflict", "GraphError", "InterlockError"),
+        *(
+            "DiskError",
+            "EngineError",
+            "EngineUnavailable",
+            "EnvironmentMismatch",
+            "FileConflict",
+            "GraphError",
+            "InterlockError",
+        ),
         *("InterpreterNotFound", "LockOrderError", "LockTimeout", "LockUnavailable", "MetadataError"),
         *("NotAnEnvironment", "RecordMismatch", "UndeclaredDependency", "UnsafePath", "UsageError", "WheelError"),
     ]

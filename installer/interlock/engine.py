@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from interlock.errors import EngineError, EngineUnavailable
-from interlock.locks import inherited
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -25,7 +24,6 @@ __all__ = ["Engine", "EngineChoice", "find_engine", "go_offline", "scrubbed_envi
 
 EngineChoice = Literal["auto", "uv", "pip"]
 
-LAST_LINES = 20
 OLDEST_PIP = (22, 3)  # the first with `pip --python`
 
 # Each points a Python, pip or uv at another target than the one on the command line, or changes what is asked for.
@@ -120,25 +118,16 @@ class Engine:
             EngineUnavailable: it does not run.
         """
         command = [*self._install_command(python, compile_bytecode), *arguments]
-        import subprocess
+        from interlock.programs import Output
 
-        try:
-            done = subprocess.run(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                env=scrubbed_environment(environ),
-                cwd=directory,
-                check=False,
-                pass_fds=inherited(),
-            )
-        except OSError as error:
-            raise _unavailable(f"{self.name} does not run: {command[0]}: {error.strerror}") from error
-        output = done.stdout.decode("utf-8", "replace")
-        if done.returncode:
-            raise _failed(self.name, what, done.returncode, output, command)
-        return output
+        with Output() as output:
+            try:
+                code = output.run(command, cwd=directory, env=scrubbed_environment(environ))
+            except OSError as error:
+                raise _unavailable(f"{self.name} does not run: {command[0]}: {error.strerror}") from error
+            if code:
+                raise _failed(self.name, what, code, output.last_lines(), command)
+            return output.text()
 
     def _install_command(self, python: str, compile_bytecode: bool) -> list[str]:
         if self.name == "uv":
@@ -248,13 +237,9 @@ def _unavailable(message: str) -> EngineUnavailable:
 def _failed(name: str, what: str, code: int, output: str, command: list[str]) -> EngineError:
     import shlex
 
-    lines = output.strip().splitlines()
-    shown = [] if len(lines) <= LAST_LINES else [f"... ({len(lines) - LAST_LINES} lines before these)"]
-    shown += lines[-LAST_LINES:]
-    text = "".join(f"\n    {line}" for line in shown) or "\n    (no output)"
     offline = all(os.environ.get(variable) == value for variable, value in OFFLINE.items())
     again = [f"{variable}={value}" for variable, value in OFFLINE.items()] if offline else []
     return EngineError(
-        f"{name} could not install {what}{' offline' if offline else ''} (its exit code: {code}); its last lines:{text}",
+        f"{name} could not install {what}{' offline' if offline else ''} (its exit code: {code}); its last lines:{output}",
         advice=f"To see it again: {' '.join([*again, shlex.join(command)])}",
     )

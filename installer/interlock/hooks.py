@@ -11,9 +11,9 @@ import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NoReturn
 
-from interlock.engine import LAST_LINES, scrubbed_environment
+from interlock.engine import scrubbed_environment
 from interlock.errors import BackendError, BackendUnavailable, MetadataError
-from interlock.locks import inherited
+from interlock.programs import Output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -112,15 +112,15 @@ class Project:
         """
         import build
 
-        output: list[bytes] = []
         _silence_warnings()
-        builder = build.ProjectBuilder.from_isolated_env(
-            environment, self.directory, runner=_Runner(output, self.variables())
-        )
-        try:
-            yield builder
-        except build.BuildBackendException as error:
-            self._fail(hook, error, b"".join(output).decode("utf-8", "replace"))
+        with Output() as output:
+            builder = build.ProjectBuilder.from_isolated_env(
+                environment, self.directory, runner=_Runner(output, self.variables())
+            )
+            try:
+                yield builder
+            except build.BuildBackendException as error:
+                self._fail(hook, error, output.last_lines())
 
     def _check_requirement(self, requirement: object, hook: str) -> None:
         from packaging.requirements import InvalidRequirement, Requirement
@@ -162,14 +162,14 @@ class Project:
             else f": {cause}"
         )
         raise BackendError(
-            f"the build backend of {self.directory} failed in {hook}{reason}{_last_lines(output)}", advice=again
+            f"the build backend of {self.directory} failed in {hook}{reason}{output}", advice=again
         ) from error
 
 
 class _Runner:
-    """Run a hook's process and keep its output; the interface is that of pyproject_hooks."""
+    """Run a hook's process; the interface is that of pyproject_hooks."""
 
-    def __init__(self, output: list[bytes], variables: Mapping[str, str]) -> None:
+    def __init__(self, output: Output, variables: Mapping[str, str]) -> None:
         self._output = output
         self._variables = variables
 
@@ -178,19 +178,9 @@ class _Runner:
     ) -> None:
         import subprocess
 
-        done = subprocess.run(
-            list(cmd),
-            cwd=cwd,
-            env={**scrubbed_environment(names=SCRUBBED), **self._variables, **(extra_environ or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            check=False,
-            # What the locks that are held guard is what the backend writes: they last as long as it does.
-            pass_fds=inherited(),
-        )
-        self._output.append(done.stdout)
-        done.check_returncode()
+        surroundings = {**scrubbed_environment(names=SCRUBBED), **self._variables, **(extra_environ or {})}
+        if code := self._output.run(cmd, cwd=cwd, env=surroundings):
+            raise subprocess.CalledProcessError(code, list(cmd))
 
 
 def open_project(directory: str, *, reproduce: str) -> Project:
@@ -232,10 +222,3 @@ def _silence_warnings() -> None:
     for category in (build.TypoWarning, getattr(pyproject_hooks, "BuildBackendWarning", None)):
         if category is not None:
             warnings.simplefilter("ignore", category)
-
-
-def _last_lines(output: str) -> str:
-    lines = output.strip().splitlines()
-    shown = [] if len(lines) <= LAST_LINES else [f"... ({len(lines) - LAST_LINES} lines before these)"]
-    shown += lines[-LAST_LINES:]
-    return "".join(f"\n    {line}" for line in shown) or "\n    (no output)"

@@ -1,0 +1,139 @@
+"""Run a build backend or an engine: its output kept, its end that of its own process, and no longer life than ours.
+
+What it prints goes to a file without a name. So 50 MB of it are in nobody's memory, and a daemon that it leaves behind, with
+the output still open, keeps nobody waiting.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import signal
+import subprocess
+import tempfile
+import threading
+from collections import deque
+from typing import IO, TYPE_CHECKING, NoReturn, Self
+
+from interlock.locks import inherited
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+__all__ = ["LAST_LINES", "Output"]
+
+LAST_LINES = 20
+LONGEST_LINE = 2000
+"""The most characters of a line that are shown, the last ones."""
+
+GRACE = 3.0
+"""The seconds that a program has to end by itself, when this process is told to."""
+
+_ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+class Output:
+    """What programs print; a context manager, after which nothing is left of it."""
+
+    def __init__(self) -> None:
+        self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed in __exit__
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def run(self, command: Sequence[str], *, cwd: str | None, env: Mapping[str, str]) -> int:
+        """Run a program to its end and return its exit code.
+
+        It inherits the locks that this thread holds: what they guard is what it writes, so they last as long as it does. When
+        this process is interrupted or told to end, the program is too, before KeyboardInterrupt goes on.
+
+        Raises:
+            OSError: it does not start.
+        """
+        with _told_to_end():
+            process = subprocess.Popen(
+                list(command),
+                cwd=cwd,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=self._file,
+                stderr=subprocess.STDOUT,
+                pass_fds=inherited(),
+            )
+            try:
+                return process.wait()
+            except BaseException:
+                _end(process)
+                raise
+
+    def text(self) -> str:
+        """Return all of it."""
+        self._file.seek(0)
+        return self._file.read().decode("utf-8", "replace")
+
+    def last_lines(self) -> str:
+        """Return the last lines for a message, each on a line of its own and indented, and how many were before them."""
+        lines: deque[str] = deque(maxlen=LAST_LINES)
+        count = blank = 0
+        for line in self._lines():
+            if not line.strip():
+                blank += 1 if count else 0  # none before the first line, none after the last
+                continue
+            lines.extend([""] * min(blank, LAST_LINES))
+            lines.append(line)
+            count, blank = count + blank + 1, 0
+        shown = [f"... ({count - LAST_LINES} lines before these)"] if count > LAST_LINES else []
+        return "".join(f"\n    {line}" for line in (*shown, *lines)) or "\n    (no output)"
+
+    def _lines(self) -> Iterator[str]:
+        """Yield the lines without their ends, of a long one the last part."""
+        self._file.seek(0)
+        reader = io.TextIOWrapper(self._file, encoding="utf-8", errors="replace")
+        try:
+            line = ""
+            while part := reader.readline(LONGEST_LINE):
+                # A part is the end of a line, or as long as it may be.
+                line = part if not line else f"...{(line + part)[-LONGEST_LINE:]}"
+                if part.endswith("\n"):
+                    yield line[:-1]
+                    line = ""
+            if line:
+                yield line
+        finally:
+            reader.detach()
+
+
+@contextlib.contextmanager
+def _told_to_end() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP interrupt what is done in the block, as SIGINT does; other threads have no say in that."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    # A signal that the caller of this process has it ignore (nohup) stays ignored.
+    previous = {number: signal.getsignal(number) for number in _ENDING if signal.getsignal(number) is signal.SIG_DFL}
+    for number in previous:
+        signal.signal(number, _interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a program: ask, wait, and kill what does not listen."""
+    try:
+        process.terminate()
+        process.wait(GRACE)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        pass
+    finally:
+        process.kill()
+        process.wait()
