@@ -51,6 +51,7 @@ into the staging directory."""
 ARITY = {"directory": 2, "replace": 3, "exchange": 4, "retire": 2, "remove": 2, "remove-directory": 2}
 PATHS = 3  # an operation's words up to here are its name and paths
 STAGING = ".interlock/staging"
+PROBE = ".interlock-probe"
 ASIDE = ".aside"  # in the staging directory: what was retired, and what stood in the way
 
 
@@ -215,6 +216,8 @@ class _Step:
             if os.path.lexists(path):
                 self._set_aside(path)
         elif verb == "remove-directory":
+            # A power loss can bring back what `Disk.probe` made there and removed again.
+            self.disk.remove(os.path.join(path, PROBE))
             self.disk.remove_directory(path)
         elif os.path.lexists(path) and not _is_directory(path):
             self.disk.remove(path)
