@@ -67,6 +67,7 @@ def staged(prepared: Prepared, environment: str, disk: Disk) -> Iterator[str]:
 
 
 def _fill(root: str, prepared: Prepared, environment: str, disk: Disk) -> None:
+    unsynced = _above(root) if not os.path.isdir(os.path.dirname(root)) else ()
     disk.make_directory(root, below=environment)
     directories = {root}
     for file in prepared.files:
@@ -88,7 +89,14 @@ def _fill(root: str, prepared: Prepared, environment: str, disk: Disk) -> None:
             )
     for directory in sorted(directories, reverse=True):
         disk.sync_directory(directory)
-    disk.sync_directory(os.path.dirname(root))
+    # A journal may not outlive what it names: the first commit makes the directories above this one too.
+    for directory in (os.path.dirname(root), *unsynced):
+        disk.sync_directory(directory)
+
+
+def _above(root: str) -> tuple[str, str]:
+    state = os.path.dirname(os.path.dirname(root))
+    return state, os.path.dirname(state)
 
 
 def digest_of(path: str) -> str:
