@@ -6,6 +6,8 @@ The model. A file system is inodes and directory entries. A crash may come after
   on any journaling file system. It is certain once the directory that it touches (of a rename or an exchange, the directory of the
   destination) was synced after it. Every other one may be lost or kept, in every combination, whatever the order they were
   done in: that is more than ext4, xfs, btrfs or APFS ever do, which keep a prefix of their metadata operations.
+* Is only the directory synced that something was renamed out of, then it is certain to be gone from there, and its arrival may be lost:
+  nobody finds it any more.
 * A kept operation is replayed by inode: where a creation was lost and the rename after it kept, the file exists under the new name.
   What lies in a directory whose own creation was lost, cannot be reached.
 * The content of a file that was not synced since it was last written is what it was at the last sync, or nothing, or a part of
@@ -23,6 +25,7 @@ import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 
 from recorded_os import Event
 
@@ -91,15 +94,28 @@ class Node:
     syncs: list[int] = field(default_factory=list)
 
 
+class Fate(Enum):
+    """What a crash can do to an operation: nothing, take away both names of what was renamed, or undo it."""
+
+    CERTAIN = 1
+    GONE = 2
+    PENDING = 3
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One operation on entries: `directory` is the one whose sync makes it certain."""
+    """One operation on entries: the sync of `directory` makes it certain, that of `source` that the old name is gone."""
 
     step: int
     directory: int
     removes: tuple[tuple[Place, int], ...]
     adds: tuple[tuple[Place, int], ...]
     moves: bool = False
+    source: int = -1
+
+    def without(self, entries: Entries) -> Entries:
+        """Return the entries where the old name is gone, and the new one never came."""
+        return {place: node for place, node in entries.items() if (place, node) not in self.removes}
 
     def on(self, entries: Entries) -> Entries:
         new = dict(entries)
@@ -215,7 +231,7 @@ class History:
         assert found is not None, f"{event} leads out of {self._root}"
         other, there = found
         if event.kind == "rename":
-            self._change(step, other[0], ((place, node),), ((other, node),), moves=True)
+            self._change(step, other[0], ((place, node),), ((other, node),), moves=True, source=place[0])
         else:
             assert event.kind == "exchange"
             self._change(step, other[0], (), ((place, there), (other, node)), moves=True)
@@ -228,8 +244,9 @@ class History:
         adds: tuple[tuple[Place, int], ...],
         *,
         moves: bool = False,
+        source: int = -1,
     ) -> None:
-        change = Change(step, directory, removes, adds, moves)
+        change = Change(step, directory, removes, adds, moves, source)
         self._entries = change.on(self._entries)
         if not any(name.startswith(PASSED_OVER) for (_, name), _ in (*removes, *adds)):
             self._changes.append(change)
@@ -259,8 +276,8 @@ class History:
         All combinations where at most `limit` of them differ; otherwise those with at most two operations lost or at most
         two kept, and a sample.
         """
-        changes = [(change, self._is_certain(change, done)) for change in self._changes if change.step < done]
-        pending = sum(not certain for _, certain in changes)
+        changes = [(change, self._fate(change, done)) for change in self._changes if change.step < done]
+        pending = sum(fate is not Fate.CERTAIN for _, fate in changes)
         count.most_pending = max(count.most_pending, pending)
         maps = self._all_of(changes, limit)
         if maps is None:
@@ -277,25 +294,32 @@ class History:
                 trees += 1
             count.combinations += trees - 1
 
-    def _is_certain(self, change: Change, done: int) -> bool:
-        return any(change.step < step < done for step in self._nodes[change.directory].syncs)
+    def _fate(self, change: Change, done: int) -> Fate:
+        def is_synced(directory: int) -> bool:
+            return any(change.step < step < done for step in self._nodes[directory].syncs)
 
-    def _all_of(self, changes: Iterable[tuple[Change, bool]], limit: int) -> list[Entries] | None:
+        if is_synced(change.directory):
+            return Fate.CERTAIN
+        return Fate.GONE if change.source >= 0 and is_synced(change.source) else Fate.PENDING
+
+    def _all_of(self, changes: Iterable[tuple[Change, Fate]], limit: int) -> list[Entries] | None:
         maps = [self._initial]
-        for change, certain in changes:
-            after = [change.on(entries) for entries in maps]
-            both = after if certain else [*maps, *after]
-            maps = list({frozenset(entries.items()): entries for entries in both}.values())
+        for change, fate in changes:
+            either = [change.on(entries) for entries in maps]
+            if fate is not Fate.CERTAIN:
+                either += [_lost(change, fate, entries) for entries in maps]
+                either = list({frozenset(entries.items()): entries for entries in either}.values())
+            maps = either
             if len(maps) > limit:
                 return None
         return maps
 
-    def _some_of(self, changes: Iterable[tuple[Change, bool]], lost: frozenset[int]) -> Entries:
+    def _some_of(self, changes: Iterable[tuple[Change, Fate]], lost: frozenset[int]) -> Entries:
         entries, number = self._initial, 0
-        for change, certain in changes:
-            if certain or number not in lost:
-                entries = change.on(entries)
-            number += not certain
+        for change, fate in changes:
+            is_lost = fate is not Fate.CERTAIN and number in lost
+            entries = _lost(change, fate, entries) if is_lost else change.on(entries)
+            number += fate is not Fate.CERTAIN
         return entries
 
     def _trees(self, entries: Entries, done: int, *, keep: bool = False) -> Iterator[Tree]:
@@ -339,6 +363,10 @@ class History:
             return [last]
         old = [content for step, content in written if step <= synced][-1:]
         return list(dict.fromkeys([*old, b"", last[: len(last) // 2], last][::-1]))[::-1]
+
+
+def _lost(change: Change, fate: Fate, entries: Entries) -> Entries:
+    return change.without(entries) if fate is Fate.GONE else entries
 
 
 def _choices(pending: int, sample: int, seed: int) -> list[frozenset[int]]:
