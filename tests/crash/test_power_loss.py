@@ -1,0 +1,171 @@
+"""Power loss on a real ext4: the file system is shut down in the middle of commits, without its journal, and mounted again.
+
+EXT4_IOC_SHUTDOWN with NOLOGFLUSH is what the kernel's own tests (xfstests, `godown -f`) use: what was not synced is gone. Needs
+root, a loop device and mkfs.ext4; a developer without them, and a machine that has no loop devices, skips it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+import shutil
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from interlock.access import changing
+from interlock.create import create_environment
+from interlock.durable import Disk, Durability
+from interlock.journal import damaged_path
+from verifier import record_problems
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "installer"))
+from prepared_trees import make_prepared
+
+ROUNDS = int(os.environ.get("INTERLOCK_TEST_ROUNDS", "25"))
+EXT4_IOC_SHUTDOWN = 0x8004587D  # _IOR('X', 125, __u32)
+NOLOGFLUSH = 2
+
+# Commits the versions in turn until the disk is gone; says on another file system what has been promised.
+WRITER = """
+import sys
+from interlock.durable import Disk
+from interlock.prepared import load_prepared
+from interlock.transaction import commit, uninstall
+environment, durability, log, *trees = sys.argv[1:]
+disk, number = Disk(durability), 0
+with open(log, "a", buffering=1) as promised:
+    while True:
+        number += 1
+        if number % 7 == 0:
+            uninstall(environment, ["core"], disk=disk)
+            promised.write("none\\n")
+        else:
+            prepared = load_prepared(trees[number % len(trees)])
+            promised.write("?\\n")
+            commit(prepared, environment, disk=disk)
+            promised.write(prepared.directory + "\\n")
+"""
+
+
+@dataclass
+class Machine:
+    """A file system in a file, that can lose its power."""
+
+    image: Path
+    mount_point: Path
+
+    def mount(self) -> None:
+        subprocess.run(["mount", "-o", "loop", str(self.image), str(self.mount_point)], check=True)
+
+    def unmount(self) -> None:
+        for _ in range(100):
+            if subprocess.run(["umount", str(self.mount_point)], capture_output=True, check=False).returncode == 0:
+                return
+            time.sleep(0.05)  # a process that was killed may still have a file open
+        pytest.fail("the file system is still in use")
+
+    def lose_power(self) -> None:
+        descriptor = os.open(self.mount_point, os.O_RDONLY)
+        try:
+            fcntl.ioctl(descriptor, EXT4_IOC_SHUTDOWN, struct.pack("I", NOLOGFLUSH))
+        finally:
+            os.close(descriptor)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    if sys.platform != "linux" or os.geteuid() != 0 or not shutil.which("mkfs.ext4") or not shutil.which("mount"):
+        pytest.skip("needs root and mkfs.ext4 on Linux")
+    image, mount_point = tmp_path / "image", tmp_path / "mnt"
+    mount_point.mkdir()
+    with open(image, "wb") as writer:
+        writer.truncate(64 << 20)
+    subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
+    made = Machine(image, mount_point)
+    try:
+        made.mount()
+    except subprocess.CalledProcessError:
+        pytest.skip("this machine has no loop devices")
+    try:
+        yield made
+    finally:
+        subprocess.run(["umount", "-l", str(mount_point)], capture_output=True, check=False)
+
+
+def run_until_power_is_lost(
+    machine: Machine, environment: str, trees: list[str], log: Path, disk: str, after: float
+) -> None:
+    command = [sys.executable, "-c", WRITER, environment, disk, str(log), *trees]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as writer:
+        while not log.exists() or log.stat().st_size == 0:
+            assert writer.poll() is None
+            time.sleep(0.002)
+        time.sleep(after)
+        machine.lose_power()
+        writer.kill()
+    machine.unmount()
+    machine.mount()
+
+
+def found(environment: str, trees: dict[str, str]) -> str:
+    """Return which of the trees is installed, after the next lock holder came: whole, and nothing of any other."""
+    with changing(environment, disk=Disk("full")) as opened:
+        site = opened.site_packages[0]
+        assert record_problems(site) == []
+        assert not os.path.exists(damaged_path(environment))
+        text = Path(site, "a.py").read_text(encoding="utf-8") if Path(site, "a.py").exists() else ""
+        state = next((tree for tree, its in trees.items() if its == text), "none")
+        names = [] if state == "none" else [os.path.basename(state)]
+        assert [path.name for path in Path(site).glob("only_*")] == [f"only_{name}" for name in names]
+        assert [path.name for path in Path(opened.absolute("bin")).glob("run-*")] == [f"run-{name}" for name in names]
+        assert len(list(Path(site).glob("core-*"))) == len(names)
+        return state
+
+
+def lose_power_often(machine: Machine, base: Path, durability: Durability, rounds: int) -> int:
+    """Return how many losses of power came after at least one commit was promised."""
+    environment = create_environment(str(machine.mount_point / "env"), python=None, disk=Disk("full"))[0]
+    trees = {}
+    for name, version, text in (("1", "1.0", "1\n"), ("2", "2.0", "2\n"), ("3", "2.0", "3\n")):
+        files = {"a.py": text, f"only_{name}/b.py": text}
+        make_prepared(base / name, environment, "core", version, files=files, scripts={f"run-{name}": "#!x\n"})
+        trees[str(base / name)] = text
+    chance = random.Random(15335)
+    promised = 0
+    for number in range(rounds):
+        log = base / f"log{number}"
+        run_until_power_is_lost(machine, environment.path, list(trees), log, durability, chance.uniform(0, 0.4))
+        lines = log.read_text(encoding="utf-8").split()
+        kept = [line for line in lines if line != "?"]
+        state = found(environment.path, trees)
+        if kept:
+            promised += 1
+            following = expected_after(len(kept), list(trees))
+            assert state in {kept[-1], following}, f"round {number}: {kept[-1]} was promised, {state} is there"
+    return promised
+
+
+def expected_after(done: int, trees: list[str]) -> str:
+    """Return what the commit was to bring that was under way when the power went."""
+    number = done + 1
+    return "none" if number % 7 == 0 else trees[number % len(trees)]
+
+
+@pytest.mark.crash
+def test_what_was_promised_survives_and_everything_is_whole(machine: Machine, tmp_path: Path) -> None:
+    assert lose_power_often(machine, tmp_path, "full", ROUNDS) > ROUNDS // 2
+
+
+@pytest.mark.crash
+def test_without_syncs_the_same_losses_of_power_are_noticed(machine: Machine, tmp_path: Path) -> None:
+    """The counter-test: with durability "fast", which promises nothing of the kind, the test above must fail."""
+    with pytest.raises(AssertionError):
+        lose_power_often(machine, tmp_path, "fast", 10)
