@@ -337,11 +337,11 @@ def _read(named: str, directory: str) -> Manifest:
 
 
 def _is_version(text: str) -> bool:
-    from packaging.version import InvalidVersion, Version
+    from packaging.version import Version
 
     try:
         Version(text)
-    except InvalidVersion:
+    except ValueError:
         return False
     return True
 

@@ -190,13 +190,11 @@ def _is_local(line: str, recipe: Recipe) -> bool:
 
 
 def _parse(lines: Iterable[str], recipe: Recipe, extras: Iterable[str] = ()) -> list[Requirement]:
-    from packaging.requirements import InvalidRequirement
-
     from interlock.satisfy import parse_requirements
 
     try:
         return parse_requirements(lines, recipe.interpreter, extras)
-    except InvalidRequirement as error:
+    except ValueError as error:
         raise MetadataError(
             f"a build requirement cannot be read: {error}",
             advice="Correct [build-system] requires (PEP 508) of the project that names it.",

@@ -146,7 +146,7 @@ def _difference(path: str, entry: RecordEntry) -> str:
 def _metadata(
     distribution: Installed, installed: Mapping[str, Sequence[Installed]], environment: Environment
 ) -> Iterator[Problem]:
-    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+    from packaging.specifiers import SpecifierSet
 
     path = os.path.join(distribution.directory, "METADATA")
     header = read_metadata_header(path)
@@ -160,7 +160,7 @@ def _metadata(
             if not SpecifierSet(wanted).contains(python, prereleases=True):
                 yield Problem("dependency", shown, f"requires Python {wanted}, but the environment has {python}", path)
         requires = requirements_of(distribution, environment.interpreter)
-    except (MetadataError, InvalidSpecifier) as error:
+    except (MetadataError, ValueError) as error:
         detail = f"its METADATA has a requirement that is none: {error.__cause__ or error}"
         yield Problem("metadata", shown, detail, path)
         return

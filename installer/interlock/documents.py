@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["parse_json", "parse_toml"]
 
@@ -24,11 +27,28 @@ def parse_toml(data: bytes | str) -> dict[str, Any]:
     """Parse TOML.
 
     Raises:
-        ValueError: it is none, or is no UTF-8, or is nested too deep.
+        ValueError: it is none, or is no UTF-8, or is nested too deep, or has a NUL in a text.
     """
     import tomllib
 
+    text = data if isinstance(data, str) else data.decode("utf-8")
     try:
-        return tomllib.loads(data if isinstance(data, str) else data.decode("utf-8"))
+        found = tomllib.loads(text)
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
+    # It can only be written as an escape. No name of a file has one, no argument, no version.
+    if "\\u0000" in text.lower() and any("\0" in one for one in _texts(found)):
+        raise ValueError("a text in it has a NUL character")
+    return found
+
+
+def _texts(document: object) -> Iterator[str]:
+    waiting = [document]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, dict):
+            waiting += [*one.keys(), *one.values()]
+        elif isinstance(one, list):
+            waiting += one

@@ -123,11 +123,11 @@ class Project:
                 self._fail(hook, error, output.last_lines())
 
     def _check_requirement(self, requirement: object, hook: str) -> None:
-        from packaging.requirements import InvalidRequirement, Requirement
+        from packaging.requirements import Requirement
 
         try:
             Requirement(requirement if isinstance(requirement, str) else "")
-        except InvalidRequirement as error:
+        except (ValueError, RecursionError) as error:
             reason = str(error).splitlines()[0]
             raise BackendError(
                 f"the build backend of {self.directory} returned {requirement!r} from {hook}, which is no requirement: "

@@ -172,14 +172,14 @@ def _is_path(spec: str) -> bool:
 
 
 def _specifier(spec: str) -> Any:
-    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+    from packaging.specifiers import SpecifierSet
 
     text = spec.strip()
     if text[:1].isdigit():
         text = f"=={text}" if text.count(".") >= 2 else f"=={text}.*"
     try:
         return SpecifierSet(text)
-    except InvalidSpecifier:
+    except ValueError:
         raise InterpreterNotFound(
             f"{spec!r} asks for no Python that could be found",
             advice='Give a version ("3.12"), a specifier (">=3.11") or a path ("/usr/bin/python3.12").',

@@ -220,15 +220,13 @@ def _write(
 
 def _requires(wheel: Wheel, interpreter: Interpreter, extras: Iterable[str]) -> tuple[Requirement, ...]:
     """Return what a distribution requires with these extras; an extra that names others of itself brings them in."""
-    from packaging.requirements import InvalidRequirement
-
     from interlock.satisfy import parse_requirements
 
     own, chosen = normalize(wheel.name), {normalize(extra) for extra in extras}
     while True:
         try:
             found = parse_requirements(wheel.metadata.get("requires-dist", ()), interpreter, sorted(chosen))
-        except InvalidRequirement as error:
+        except ValueError as error:
             raise WheelError(
                 f"{wheel.name} {wheel.version} has a requirement that cannot be read: {error}",
                 advice="Correct the project's dependencies (PEP 508).",
@@ -291,12 +289,12 @@ def _check_static_python(source: str, environment: Environment) -> None:
 def _check_python(who: str, wanted: str, environment: Environment) -> None:
     if not wanted:
         return
-    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+    from packaging.specifiers import SpecifierSet
 
     actual = environment.interpreter.markers["python_full_version"]
     try:
         supported = SpecifierSet(wanted).contains(actual, prereleases=True)
-    except InvalidSpecifier:
+    except ValueError:
         return  # pip reads such a field as none at all
     if not supported:
         raise EnvironmentMismatch(

@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from interlock.distribution import normalize
 from interlock.documents import parse_json
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["File", "Prepared", "Requirement", "load_prepared", "manifest_text", "seal"]
 
 SCHEMA = 1
+KINDS = {"str": str, "int": int, "bool": bool}
 MANIFEST = "manifest.json"
 TREE = "tree"
 
@@ -82,6 +83,9 @@ class Prepared:
     def path_of(self, file: File) -> str:
         """Return the absolute path of a file's final bytes."""
         return os.path.join(self.directory, TREE, *file.path.split("/"))
+
+
+Made = TypeVar("Made", File, Requirement, Prepared)
 
 
 def seal(prepared: Prepared) -> Prepared:
@@ -145,9 +149,22 @@ def _digest(content: Mapping[str, Any]) -> str:
 
 
 def _from_json(directory: str, data: Mapping[str, Any], digest: str) -> Prepared:
-    fields = dict(data)
-    if fields.pop("schema") != SCHEMA:
+    values = dict(data)
+    if values.pop("schema") != SCHEMA:
         raise ValueError("another schema")
-    fields["files"] = tuple(File(**file) for file in fields["files"])
-    fields["requires"] = tuple(Requirement(**{**one, "extras": tuple(one["extras"])}) for one in fields["requires"])
-    return Prepared(directory=directory, digest=digest, **fields)
+    values["files"] = tuple(_checked(File(**file)) for file in values["files"])
+    values["requires"] = tuple(
+        _checked(Requirement(**{**one, "extras": tuple(one["extras"])})) for one in values["requires"]
+    )
+    return _checked(Prepared(directory=directory, digest=digest, **values))
+
+
+def _checked(value: Made) -> Made:
+    """Return a value whose fields have the types that it declares; JSON promises none."""
+    for one in fields(value):
+        content, kind = getattr(value, one.name), KINDS.get(str(one.type))
+        if kind is not None and (type(content) is not kind or "\0" in str(content)):
+            raise TypeError(f"{one.name} is no {one.type}")
+        if one.name == "extras" and not all(isinstance(extra, str) for extra in content):
+            raise TypeError("an extra is no text")
+    return value

@@ -147,11 +147,11 @@ class _Reader:
 
 def _name_and_path(requirement: str, directory: str) -> tuple[str, str]:
     """Return the normalised name of what a line asks for, "" where only a build would tell; and its local path, or ""."""
-    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.requirements import Requirement
 
     try:
         parsed = Requirement(requirement)
-    except InvalidRequirement:
+    except (ValueError, RecursionError):
         egg = _EGG.search(requirement)
         path = _local_path(requirement, directory)
         return normalize(egg[1]) if egg else _local_name(path) if path else "", path
@@ -171,7 +171,7 @@ def _read(path: str, included_by: str) -> str:
         ) from None
     try:
         return _decoded(data)
-    except (SyntaxError, UnicodeDecodeError) as error:
+    except (SyntaxError, ValueError, LookupError) as error:
         raise ConfigurationError(
             f"{path}{where} is no text: {error}",
             advice="Save it as UTF-8, or name its encoding in a first line (PEP 263).",
@@ -180,13 +180,17 @@ def _read(path: str, included_by: str) -> str:
 
 def _decoded(data: bytes) -> str:
     """Decode as pip does: a byte order mark, else the coding line of PEP 263, else UTF-8."""
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return data.decode("utf-16")
     import io
     import tokenize
 
-    encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
-    return data.decode(encoding)
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = "utf-16"
+    else:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+    text = data.decode(encoding)
+    if "\0" in text:
+        raise ValueError("it has a NUL character")
+    return text
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
@@ -282,7 +286,7 @@ def _name_in_setup_py(directory: str) -> str:
     try:
         with open(os.path.join(directory, "setup.py"), "rb") as reader:
             tree = ast.parse(reader.read())
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return ""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "setup":

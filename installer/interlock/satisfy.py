@@ -11,6 +11,8 @@ from interlock.errors import MetadataError
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+    from packaging.markers import Marker
+
     from interlock.distribution import Installed
     from interlock.interpreter import Interpreter
     from interlock.prepared import Requirement
@@ -89,7 +91,7 @@ def parse_requirements(
     """Parse requirement lines and keep those whose markers hold for an interpreter and these extras (PEP 508).
 
     Raises:
-        packaging.requirements.InvalidRequirement: a line is none.
+        ValueError: a line is none, or has a marker that cannot be evaluated.
     """
     from packaging.requirements import Requirement as Parsed
 
@@ -98,14 +100,12 @@ def parse_requirements(
     chosen = list(extras)
     kept = []
     for line in lines:
-        parsed = Parsed(line)
-        if parsed.marker is not None:
-            base = parsed.marker.evaluate({**interpreter.markers, "extra": ""})
-            if not base and not any(parsed.marker.evaluate({**interpreter.markers, "extra": e}) for e in chosen):
-                continue
-            if base and only_extras:
-                continue
-        elif only_extras:
+        try:
+            parsed = Parsed(line)
+            base, more = _holds(parsed.marker, interpreter, chosen)
+        except RecursionError as error:
+            raise ValueError("a marker is nested too deep") from error
+        if not (more if only_extras else base or more):
             continue
         name = f"{parsed.name}[{','.join(sorted(parsed.extras))}]" if parsed.extras else parsed.name
         kept.append(
@@ -118,3 +118,12 @@ def parse_requirements(
             )
         )
     return kept
+
+
+def _holds(marker: Marker | None, interpreter: Interpreter, extras: Iterable[str]) -> tuple[bool, bool]:
+    """Tell whether a requirement holds without any extra, and whether it does only with one of these."""
+    if marker is None:
+        return True, False
+    if marker.evaluate({**interpreter.markers, "extra": ""}):
+        return True, False
+    return False, any(marker.evaluate({**interpreter.markers, "extra": extra}) for extra in extras)

@@ -202,11 +202,11 @@ def _check_identity(dist_info: str, name: str, version: str, where: str) -> None
 def _same_version(tail: str, version: str) -> bool:
     if tail.replace("_", "-") == version:
         return True
-    from packaging.version import InvalidVersion, Version
+    from packaging.version import Version
 
     try:
         return Version(tail.replace("_", "-")) == Version(version)
-    except InvalidVersion:
+    except ValueError:  # none, or a number too long to be one
         return False
 
 

@@ -85,18 +85,21 @@ def _roots(source: Source, document: dict[str, Any]) -> Iterator[tuple[str, Iter
 
 def _explicit(tool: dict[str, Any]) -> Iterator[str]:
     """Yield the packages that a backend's settings name, as paths relative to the project."""
-    for place in table(tool, "hatch", "build", "targets", "wheel").get("packages", ()):
+    for place in _listed(table(tool, "hatch", "build", "targets", "wheel")):
         if isinstance(place, str):
             yield place.strip("/")
-    for package in table(tool, "poetry").get("packages", ()):
+    for package in _listed(table(tool, "poetry")):
         if isinstance(package, dict) and isinstance(package.get("include"), str) and "*" not in package["include"]:
             yield f"{package.get('from', '')}/{package['include']}".strip("/")
     setuptools = table(tool, "setuptools")
-    packages = setuptools.get("packages")
     root = table(setuptools, "package-dir").get("", "")
-    if isinstance(packages, list):
-        for package in packages:
-            yield f"{root}/{str(package).partition('.')[0]}".strip("/")
+    for package in _listed(setuptools):
+        yield f"{root}/{str(package).partition('.')[0]}".strip("/")
+
+
+def _listed(settings: dict[str, Any]) -> list[Any]:
+    packages = settings.get("packages")
+    return packages if isinstance(packages, list) else []
 
 
 def _on_the_path(document: dict[str, Any]) -> bool:

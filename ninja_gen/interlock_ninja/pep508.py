@@ -9,9 +9,9 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import InvalidVersion, Version
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 from interlock.distribution import normalize
 from interlock.errors import MetadataError
@@ -50,7 +50,7 @@ def checked_version(value: object, where: str) -> str:
     """Return a version as metadata spells it: normalised."""
     try:
         return str(_version(value if isinstance(value, str) else ""))
-    except InvalidVersion:
+    except ValueError:
         raise MetadataError(f"{where} is {value!r}, which is no valid version") from None
 
 
@@ -58,7 +58,7 @@ def checked_specifier(value: object, where: str) -> str:
     """Return a version specifier as it is written, if it is one."""
     try:
         specifier(value if isinstance(value, str) else "no text")
-    except InvalidSpecifier:
+    except ValueError:
         raise MetadataError(f"{where} is {value!r}, which is no valid version specifier") from None
     return str(value)
 
@@ -68,7 +68,7 @@ def checked_requirement(line: str, where: str) -> str:
     stripped = line.strip()
     try:
         requirement(stripped)
-    except InvalidRequirement as error:
+    except (ValueError, RecursionError) as error:
         reason = str(error).splitlines()[0]
         raise MetadataError(f"{where} has {stripped!r}, which is no valid requirement: {reason}") from None
     return stripped

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from interlock.distribution import normalize
 from interlock_ninja.pep508 import table
@@ -123,7 +123,7 @@ def _term(operator: str, version: str) -> str:
     wildcard = version.endswith(".*")
     try:
         parsed = Version(version.removesuffix(".*"))
-    except InvalidVersion:
+    except ValueError:
         raise Unclear(version) from None
     if wildcard or operator not in {"^", "~"}:
         if wildcard and operator not in {"", "=", "==", "!="}:
@@ -148,7 +148,8 @@ def _requirements(name: str, value: object, directory: str) -> tuple[str, ...]:
         return tuple(line for item in value for line in _requirements(name, item, directory))
     if not isinstance(value, dict) or set(value) - _KEYS:
         raise Unclear(name)
-    extras = value.get("extras", [])
+    if not isinstance(extras := value.get("extras", []), list):
+        raise Unclear(name)
     head = f"{name}[{','.join(map(str, extras))}]" if extras else name
     url = _url(value, directory)
     line = f"{head} @ {url}" if url else f"{head}{to_specifier(str(value.get('version', '*')))}"
