@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -42,3 +44,11 @@ def verify(environment: Path, modules: list[str]) -> None:
     command = [python_of(environment), "-I", str(VERIFIER), *modules]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
+
+
+def kill_session(leader: int) -> None:
+    """Kill all processes of a session (POSIX): Ninja gives every edge a process group of its own."""
+    listed = subprocess.run(["ps", "-o", "pid=", "-s", str(leader)], capture_output=True, text=True, check=False)
+    for pid in [leader, *map(int, listed.stdout.split())]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

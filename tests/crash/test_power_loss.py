@@ -1,21 +1,14 @@
-"""Power loss on a real ext4: the file system is shut down in the middle of commits, without its journal, and mounted again.
-
-EXT4_IOC_SHUTDOWN with NOLOGFLUSH is what the kernel's own tests (xfstests, `godown -f`) use: what was not synced is gone. Needs
-root, a loop device and mkfs.ext4; a developer without them, and a machine that has no loop devices, skips it.
-"""
+"""Power loss on a real ext4, in the middle of commits and of whole builds; then it is mounted again (tests/power_loss.py)."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import random
 import shutil
-import struct
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -24,14 +17,15 @@ from interlock.access import changing
 from interlock.create import create_environment
 from interlock.durable import Disk, Durability
 from interlock.journal import damaged_path
+from interlock_runner import kill_session, succeed, verify
+from monorepos import materialise
+from power_loss import Machine, machine_in
 from verifier import record_problems
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "installer"))
 from prepared_trees import make_prepared
 
 ROUNDS = int(os.environ.get("INTERLOCK_TEST_ROUNDS", "25"))
-EXT4_IOC_SHUTDOWN = 0x8004587D  # _IOR('X', 125, __u32)
-NOLOGFLUSH = 2
 
 # Commits the versions in turn until the disk is gone; says on another file system what has been promised.
 WRITER = """
@@ -55,49 +49,10 @@ with open(log, "a", buffering=1) as promised:
 """
 
 
-@dataclass
-class Machine:
-    """A file system in a file, that can lose its power."""
-
-    image: Path
-    mount_point: Path
-
-    def mount(self) -> None:
-        subprocess.run(["mount", "-o", "loop", str(self.image), str(self.mount_point)], check=True)
-
-    def unmount(self) -> None:
-        for _ in range(100):
-            if subprocess.run(["umount", str(self.mount_point)], capture_output=True, check=False).returncode == 0:
-                return
-            time.sleep(0.05)  # a process that was killed may still have a file open
-        pytest.fail("the file system is still in use")
-
-    def lose_power(self) -> None:
-        descriptor = os.open(self.mount_point, os.O_RDONLY)
-        try:
-            fcntl.ioctl(descriptor, EXT4_IOC_SHUTDOWN, struct.pack("I", NOLOGFLUSH))
-        finally:
-            os.close(descriptor)
-
-
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
-    if sys.platform != "linux" or os.geteuid() != 0 or not shutil.which("mkfs.ext4") or not shutil.which("mount"):
-        pytest.skip("needs root and mkfs.ext4 on Linux")
-    image, mount_point = tmp_path / "image", tmp_path / "mnt"
-    mount_point.mkdir()
-    with open(image, "wb") as writer:
-        writer.truncate(64 << 20)
-    subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
-    made = Machine(image, mount_point)
-    try:
-        made.mount()
-    except subprocess.CalledProcessError:
-        pytest.skip("this machine has no loop devices")
-    try:
+    with machine_in(tmp_path, megabytes=64) as made:
         yield made
-    finally:
-        subprocess.run(["umount", "-l", str(mount_point)], capture_output=True, check=False)
 
 
 def run_until_power_is_lost(
@@ -169,3 +124,31 @@ def test_without_syncs_the_same_losses_of_power_are_noticed(machine: Machine, tm
     """The counter-test: with durability "fast", which promises nothing of the kind, the test above must fail."""
     with pytest.raises(AssertionError):
         lose_power_often(machine, tmp_path, "fast", 10)
+
+
+@pytest.mark.crash
+def test_a_build_that_loses_power_is_whole_after_the_next(tmp_path: Path) -> None:
+    """Stamps, prepared trees, the environment, Ninja's own log: what is left of them leads to a whole environment."""
+    rounds = max(2, ROUNDS // 8)
+    chance = random.Random(11259)
+    with machine_in(tmp_path, megabytes=256) as machine:
+        root = machine.mount_point / "tree"
+        modules = [project.module for project in materialise("opentelemetry-python", root, limit=8)]
+        started = time.monotonic()
+        succeed("build", "--root", root, "-j128")
+        whole = time.monotonic() - started
+        for number in range(rounds):
+            shutil.rmtree(root / (".venv", "out")[number % 2])
+            os.sync()
+            command = [sys.executable, "-P", "-m", "interlock", "build", "--root", str(root), "-j128"]
+            with subprocess.Popen(
+                command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            ) as build:
+                time.sleep(chance.uniform(0.05, whole))
+                machine.lose_power()
+                kill_session(build.pid)
+            machine.unmount()
+            machine.mount()
+            succeed("build", "--root", root, "-j128")
+            verify(root / ".venv", modules)
+            succeed("check", "--venv", root / ".venv", "--stamps", root / "out" / "interlock" / "venv")

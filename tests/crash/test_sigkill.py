@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -18,7 +17,7 @@ import pytest
 
 from interlock.access import changing
 from interlock.durable import Disk
-from interlock_runner import SCRIPTS, succeed, verify
+from interlock_runner import SCRIPTS, kill_session, succeed, verify
 from monorepos import materialise
 
 ROUNDS = int(os.environ.get("INTERLOCK_TEST_ROUNDS", "6"))
@@ -54,10 +53,4 @@ def kill_within(root: Path, seconds: float) -> None:
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     ) as build:
         time.sleep(seconds)
-        # Ninja gives every edge a process group of its own: all that belongs to the session has to go.
-        listed = subprocess.run(["ps", "-o", "pid=", "-s", str(build.pid)], capture_output=True, text=True, check=False)
-        for pid in [build.pid, *map(int, listed.stdout.split())]:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        kill_session(build.pid)
