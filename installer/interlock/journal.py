@@ -132,7 +132,10 @@ def recover(environment: str, *, disk: Disk) -> bool:
     except FileNotFoundError:
         return False
     try:
-        apply(environment, _parse(parse_json(content)), disk=disk)
+        journal = _parse(parse_json(content))
+        # Its author may have been killed before this: a power loss must not take the journal and leave what is done here.
+        disk.sync_directory(state_directory(environment))
+        apply(environment, journal, disk=disk)
     except (ValueError, LookupError, TypeError, AttributeError, OSError, InterlockError):
         disk.replace(path, damaged_path(environment))
         disk.sync_directory(state_directory(environment))
