@@ -132,12 +132,20 @@ class Change:
 
 @dataclass(slots=True)
 class Count:
-    """How many states there were: combinations looked at, different ones, and moments with too many to look at all."""
+    """How many states there were: combinations looked at, different ones, those recovered, moments with too many to look at all."""
 
     combinations: int = 0
     distinct: int = 0
+    recovered: int = 0
     most_pending: int = 0
     sampled: int = 0
+
+    def add(self, other: Count) -> None:
+        self.combinations += other.combinations
+        self.distinct += other.distinct
+        self.recovered += other.recovered
+        self.most_pending = max(self.most_pending, other.most_pending)
+        self.sampled += other.sampled
 
 
 class History:
@@ -378,16 +386,7 @@ def _choices(pending: int, sample: int, seed: int) -> list[frozenset[int]]:
     return list(dict.fromkeys([*few, *(frozenset(everything) - lost for lost in few), *some]))
 
 
-def distinct(
-    history: History, count: Count, canonical: Callable[[Tree], Tree], moments: Sequence[int] | None = None, **limits: int
-) -> Iterator[Tree]:
-    """Yield each state once that a crash at any of the moments may leave, as `canonical` makes it."""
-    seen: set[frozenset[tuple[str, Entry]]] = set()
-    for done in history.moments() if moments is None else moments:
-        for tree in history.states(done, count, **limits):
-            reduced = canonical(tree)
-            key = frozenset(reduced.items())
-            if key not in seen:
-                seen.add(key)
-                count.distinct += 1
-                yield reduced
+def distinct(history: History, count: Count, canonical: Callable[[Tree], Tree], done: int, **limits: int) -> list[Tree]:
+    """Return the different states that a crash after `done` operations may leave, as `canonical` makes them."""
+    reduced = map(canonical, history.states(done, count, **limits))
+    return list({frozenset(tree.items()): tree for tree in reduced}.values())

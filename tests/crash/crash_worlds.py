@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import random
 import subprocess
 import sys
 import venv
@@ -12,21 +13,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from crash_states import LOCKS, Count, Entry, History, Tree, distinct, read_tree, write_tree
+from recorded_os import Event, Recorder, installed
 
-from crash_states import LOCKS, Count, History, Tree, distinct, read_tree, write_tree
 from interlock import environment as environments
-from interlock import journal, platforms
+from interlock import platforms
 from interlock.access import changing
 from interlock.durable import Disk
 from interlock.environment import Environment, open_environment
 from interlock.prepared import Prepared
-from recorded_os import Recorder, installed
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "installer"))
 from prepared_trees import make_prepared
 from wheels import make_wheel
 
 Step = Callable[[Disk], object]
+
+# How many states of each scenario are recovered (0: all of them).
+ROUNDS = int(os.environ.get("INTERLOCK_TEST_ROUNDS", "100"))
 
 # Empty, passed over by `site` and globs, and removed by the next commit that looks at the directory.
 PROBE = ".interlock-probe"
@@ -77,9 +81,11 @@ class World:
     def environment(self) -> Environment:
         return open_environment(self.root)
 
-    def prepared(self, name: str, version: str = "1.0", *, files: dict[str, str], scripts: Sequence[str] = ()) -> Prepared:
+    def prepared(
+        self, name: str, version: str = "1.0", *, files: dict[str, str], scripts: Sequence[str] = ()
+    ) -> Prepared:
         self._made += 1
-        made = {script: f"#!{self.root}/bin/python\n# {name} {version}\n" for script in scripts}
+        made = dict.fromkeys(scripts, f"#!{self.root}/bin/python\n# {name} {version}\n")
         return make_prepared(
             self.base / f"prepared-{self._made}", self.environment, name, version, files=files, scripts=made
         )
@@ -95,11 +101,32 @@ class World:
         import uv
 
         cache = os.path.join(os.path.dirname(self.root), "uv-cache")
-        command = [uv.find_uv_bin(), "-q", "pip", "install", "--python", self.root, "--no-index", "--no-deps", "--offline"]
+        command = [
+            uv.find_uv_bin(),
+            "-q",
+            "pip",
+            "install",
+            "--python",
+            self.root,
+            "--no-index",
+            "--no-deps",
+            "--offline",
+        ]
         subprocess.run([*command, "--link-mode", "hardlink", "--cache-dir", cache, wheel], check=True)
 
     def pip_install(self, wheel: str) -> None:
-        command = [sys.executable, "-m", "pip", "-q", "--python", self.root, "install", "--no-index", "--no-deps", wheel]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "-q",
+            "--python",
+            self.root,
+            "install",
+            "--no-index",
+            "--no-deps",
+            wheel,
+        ]
         subprocess.run(command, check=True)
 
 
@@ -107,12 +134,18 @@ class World:
 class Recording:
     """What was recorded of some steps, and the trees that are right: before them and after each."""
 
-    history: History
+    before: Tree
+    events: list[Event]
     stages: list[Tree]
     marks: list[int]  # how many operations were done when each step returned
+    history: History
+    inner: bool = False
+    since: int = 0  # crashes before so many operations are not looked at
 
     def legal(self, done: int) -> list[Tree]:
         """Return what may be visible after a recovery: what was there before the step that was under way, or after it."""
+        if self.inner:
+            return self.stages[-1:] if done >= self.history.steps else self.stages
         returned = sum(mark <= done for mark in self.marks)
         return self.stages[returned : returned + 2]
 
@@ -133,14 +166,30 @@ def record(world: World, steps: Sequence[Step], disk: Disk, *, inner: Sequence[S
         for step in steps:
             step(disk)
             marks.append(len(recorder.events))
-    history = History(world.root, before, recorder.events)
+    recording = Recording(
+        before, recorder.events, stages, marks, history_of(world, before, recorder.events), bool(inner)
+    )
+    return recording
+
+
+def record_recovery(world: World, first: Recording, done: int, disk: Disk) -> Recording:
+    """Kill the recorded step after so many operations, of which nothing is lost yet, and record the recovery.
+
+    What the step had not synced is not certain at the crash of the recovery either.
+    """
+    write_tree(world.root, first.history.whole(done), world.times)
+    with installed(Recorder()) as recorder, changing(world.root, disk=disk):
+        pass
+    events = [*first.events[:done], *recorder.events]
+    history = history_of(world, first.before, events)
+    return Recording(first.before, events, first.stages, [len(events)], history, since=done)
+
+
+def history_of(world: World, before: Tree, events: Sequence[Event]) -> History:
+    history = History(world.root, before, events)
     # The model and the file system agree where nothing is lost: nothing happened that was not recorded.
     assert without_locks(history.whole(history.steps)) == without_locks(read_tree(world.root))
-    if inner:
-        recording = Recording(history, stages, marks)
-        recording.legal = lambda done: stages[-1:] if done >= history.steps else stages  # type: ignore[method-assign]
-        return recording
-    return Recording(history, stages, marks)
+    return history
 
 
 def without_locks(tree: Tree) -> Tree:
@@ -166,51 +215,51 @@ def problem(after: Tree, legal: Sequence[Tree]) -> str:
     return ""
 
 
-def crash(
-    world: World, recording: Recording, *, again: Step | None = None, stop: bool = False, **limits: int
-) -> tuple[Count, list[str]]:
-    """Recover every state that a crash may leave; return how many there were and what was wrong.
+def crash(world: World, recording: Recording, *, again: Step | None = None, most: int = -1) -> tuple[Count, list[str]]:
+    """Recover the states that a crash may leave; return how many there were and what was wrong.
 
-    `again` is the step that was under way: run once more after the recovery, it must lead to the last stage.
+    `again` is the step that was under way: run once more after the recovery, it must lead to the last stage. `most` is how many
+    states are recovered (0: all of them), by default what ROUNDS says.
     """
     count, problems = Count(), []
-    history, known = recording.history, {}
-    for done in history.moments():
-        legal = recording.legal(done)
-        for tree in distinct(history, Count(), canonical, [done], **limits):
-            key = frozenset(tree.items())
-            if key not in known:
-                known[key] = recover(world, tree)
-                if again is not None and not problem(known[key], legal):
-                    again(Disk("fast"))
-                    if wrong := problem(read_tree(world.root), recording.stages[-1:]):
-                        problems.append(f"after {done} operations, recovered and run again: {wrong}")
-            if wrong := problem(known[key], legal):
-                problems.append(f"after {done} operations: {wrong}")
-                if stop:
-                    return count, problems
-        for _ in history.states(done, count, **limits):
-            pass
-    count.distinct = len(known)
+    found = _found(recording, count)
+    if 0 < (most := ROUNDS if most < 0 else most) < len(found):
+        found = random.Random(15335).sample(found, most)
+    count.recovered = len(found)
+    for tree, moments in found:
+        after = recover(world, tree)
+        problems += (wrong := _wrong(after, recording, moments))
+        if again is not None and not wrong:
+            again(Disk("fast"))
+            if text := problem(read_tree(world.root), recording.stages[-1:]):
+                problems.append(f"after {moments[0]} operations, recovered and run again: {text}")
     return count, problems
+
+
+def _found(recording: Recording, count: Count) -> list[tuple[Tree, list[int]]]:
+    """Return every different state, with the moments at which a crash may leave it."""
+    found: dict[frozenset[tuple[str, Entry]], tuple[Tree, list[int]]] = {}
+    for done in recording.history.moments():
+        for tree in distinct(recording.history, count, canonical, done) if done >= recording.since else ():
+            found.setdefault(frozenset(tree.items()), (tree, []))[1].append(done)
+    count.distinct = len(found)
+    return list(found.values())
+
+
+def _wrong(after: Tree, recording: Recording, moments: Sequence[int]) -> list[str]:
+    wrong = ((done, problem(after, recording.legal(done))) for done in moments)
+    return [f"after {done} operations: {text}" for done, text in wrong if text]
+
+
+def report(name: str, count: Count, problems: Sequence[str]) -> None:
+    """Print a line of the table that docs/explanation/guarantees.md shows (`pytest -s`)."""
+    print(
+        f"\n{name:40} combinations {count.combinations:8} different {count.distinct:6} recovered {count.recovered:6} "
+        f"most pending {count.most_pending:3} sampled moments {count.sampled:3} failures {len(problems)}"
+    )
 
 
 @pytest.fixture
 def remembered_interpreters(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask an interpreter once what it is: thousands of recoveries would ask it again."""
     monkeypatch.setattr(environments, "query", functools.cache(environments.query))
-
-
-__all__ = [
-    "Portable",
-    "Recording",
-    "World",
-    "canonical",
-    "crash",
-    "journal",
-    "make_prepared",
-    "problem",
-    "record",
-    "recover",
-    "visible",
-]
