@@ -27,6 +27,7 @@ command prints nothing on success, because Ninja shows what an edge prints.
 | `INTERLOCK_DURABILITY` | the default of `--durability` |
 | `INTERLOCK_LOCK_TIMEOUT` | the default of `--lock-timeout`, in seconds |
 | `INTERLOCK_TIMINGS` | a file to which each edge appends where its time went, a JSON line a span |
+| `INTERLOCK_UNPACKED_LIMIT` | the most bytes that a wheel may unpack to (default: 4 GiB) |
 """
 
 
