@@ -20,7 +20,7 @@ UNAVAILABLE = 31
 # What a command locks: "venv" is the environment's lock, "tree" the project's, "cache" a build environment's.
 COMMANDS = {
     "venv": "venv fresh",
-    "venv (there)": "venv env",
+    "venv (replaced)": "venv broken",
     "install": "install --venv env prepared",
     "uninstall": "uninstall --venv env fixture-one",
     "requirements": "requirements --venv env -r requirements.txt",
@@ -47,6 +47,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     top = tmp_path_factory.mktemp("refused")
     for name in ("one", "two"):
         make_project(top / name, f"fixture-{name}")
+    (top / "broken").mkdir()
+    (top / "broken" / "pyvenv.cfg").write_text("home = /nowhere\n", encoding="utf-8")
     (top / "requirements.txt").write_text("fixture-third\n", encoding="utf-8")
     cache = {"INTERLOCK_CACHE_DIR": str(top / "cache")}
     succeed("venv", "env", cwd=top, **cache)
