@@ -79,7 +79,7 @@ def scan(site_packages: Iterable[str]) -> dict[str, list[Installed]]:
         looked_at.add(real)
         try:
             names = os.listdir(directory)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             continue
         for name in sorted(names):
             if name.endswith(SUFFIX) and (match := _DIST_INFO.fullmatch(name)):

@@ -311,7 +311,6 @@ def _installed(directory: Path, environment: str) -> list[Target]:
     library = Path(open_environment(environment).site_packages[0])
     stamps = directory / "stamps"
     stamps.mkdir()
-    (Path(environment).parent / CANARY).write_text(CANARY)
 
     def ask() -> None:
         _tolerate(lambda: inventory(environment))
@@ -332,20 +331,22 @@ def _installed(directory: Path, environment: str) -> list[Target]:
         ask()
 
     def with_journal(data: bytes) -> None:
-        staged = Path(environment, ".interlock/staging/1-00")
-        staged.mkdir(parents=True, exist_ok=True)
-        (staged / "a.pth").write_text("x")
-        (library / "old.pth").write_text("x")
-        Path(journal_path(environment)).write_bytes(data)
-        recover(environment, disk=Disk("fast"))
-        assert (Path(environment).parent / CANARY).read_text() == CANARY
-        assert beside() == outside
+        # An environment of its own, new each time: a wrong journal may take apart what it likes, but nothing else.
+        shutil.rmtree(place, ignore_errors=True)
+        other = place / "env"
+        (other / ".interlock/staging/1-00/b").mkdir(parents=True)
+        (other / ".interlock/staging/1-00/a.pth").write_text("x")
+        (other / relative / "core-1.0.dist-info").mkdir(parents=True)
+        (other / relative / "old.pth").write_text("x")
+        (other / "link").symlink_to(place)
+        (place / CANARY).write_text(CANARY)
+        Path(journal_path(str(other))).write_bytes(data)
+        recover(str(other), disk=Disk("fast"))
+        assert (place / CANARY).read_text() == CANARY
+        assert sorted(os.listdir(place)) == [CANARY, "env"]
 
-    def beside() -> list[str]:
-        return sorted(name for name in os.listdir(Path(environment).parent) if "interlock" not in name)
-
-    outside = beside()
-    relative = library.relative_to(environment).as_posix()
+    place = directory / "journals"
+    relative = "lib/python3/site-packages"
     journal = {
         "schema": 1,
         "distribution": "core",
@@ -362,7 +363,6 @@ def _installed(directory: Path, environment: str) -> list[Target]:
     }
     direct = {"url": "file:///src/core", "dir_info": {"editable": True}, "subdirectory": "x"}
     stamp = {"edge": "install", "project": "core", "version": "1.0", "environment": "0", "digest": "x", "requires": []}
-    # An environment cannot do without what a wrong journal takes away: those paths are in no sample.
     return [
         Target(
             "direct_url.json, installed",
