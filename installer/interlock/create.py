@@ -200,6 +200,8 @@ def _put_new(
         if os.path.isdir(path):
             disk.adopt_tree(built, path)
         disk.sync_tree(built)
+        # The old one goes out of the way only when the new one would be found again after a power loss.
+        disk.sync_directory(os.path.dirname(path))
         with _undisturbed(path, timeout):
             if not disk.remove_directory(path) and os.path.lexists(path):
                 disk.replace(path, old)
