@@ -126,6 +126,9 @@ def _run(name: str, words: list[str]) -> int:
         arguments = parser.parse_args(words)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else USAGE_ERROR
+    if name != "run":
+        # Engines, build backends and Ninja make files too: no more than ours are they to be writable for everybody.
+        os.umask(os.umask(0o077) | 0o002)
     result: int = module.run(arguments)
     return result
 
