@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ADVICE",
     "CHUNK",
+    "LARGEST_TEXT",
     "check_path",
     "check_small",
     "chunks",

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
+import stat
 import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NoReturn
@@ -89,18 +91,42 @@ class Project:
 
     def build_editable(self, environment: HookEnvironment, settings: ConfigSettings, output: str) -> str:
         """Build an editable wheel in the directory `output` and return its path."""
-        with self._called(environment, "build_editable") as builder:
-            return os.path.join(output, builder.build("editable", output, settings))
+        return self._build("editable", environment, settings, output)
 
     def build_wheel(self, environment: HookEnvironment, settings: ConfigSettings, output: str) -> str:
         """Build a wheel in the directory `output` and return its path."""
-        with self._called(environment, "build_wheel") as builder:
-            return os.path.join(output, builder.build("wheel", output, settings))
+        return self._build("wheel", environment, settings, output)
 
     def prepare_metadata(self, environment: HookEnvironment, settings: ConfigSettings, output: str) -> str | None:
         """Write a .dist-info directory in `output` and return its path; None where the backend cannot do only that."""
-        with self._called(environment, "prepare_metadata_for_build_editable") as builder:
-            return builder.prepare("editable", output, settings)
+        hook = "prepare_metadata_for_build_editable"
+        with self._called(environment, hook) as builder:
+            path = builder.prepare("editable", output, settings)
+        return None if path is None else self._made(path, output, ".dist-info", stat.S_ISDIR, hook)
+
+    def _build(self, kind: Kind, environment: HookEnvironment, settings: ConfigSettings, output: str) -> str:
+        hook = f"build_{kind}"
+        with self._called(environment, hook) as builder:
+            path = builder.build(kind, output, settings)
+        return self._made(path, output, ".whl", stat.S_ISREG, hook)
+
+    def _made(self, path: str, output: str, ending: str, is_one: Callable[[int], bool], hook: str) -> str:
+        """Return a path that a backend has returned, if what it says to have made is there: no link, and no pipe to wait for.
+
+        Raises:
+            BackendError: it is not, or is elsewhere.
+        """
+        mode = 0
+        with contextlib.suppress(OSError, ValueError):
+            mode = os.lstat(path).st_mode
+        if os.path.dirname(path) != os.path.abspath(output) or not path.endswith(ending) or not is_one(mode):
+            returned = path.removeprefix(os.path.join(os.path.abspath(output), ""))
+            raise BackendError(
+                f"the build backend of {self.directory} returned {returned!r} from {hook}, and made no {ending} of that name",
+                advice=f"A hook returns the name of what it made in the directory that it was given. To see it again: "
+                f"{self.reproduce}",
+            )
+        return path
 
     @contextlib.contextmanager
     def _called(self, environment: HookEnvironment, hook: str) -> Iterator[build.ProjectBuilder]:
@@ -121,6 +147,12 @@ class Project:
                 yield builder
             except build.BuildBackendException as error:
                 self._fail(hook, error, output.last_lines())
+            except (build.BuildException, TypeError) as error:
+                # The directory for the result is gone, or the result is no text that could be joined to it.
+                raise BackendError(
+                    f"the build backend of {self.directory} returned nothing of use from {hook}: {error}",
+                    advice=f"To see it again: {self.reproduce}",
+                ) from error
 
     def _check_requirement(self, requirement: object, hook: str) -> None:
         from packaging.requirements import Requirement
@@ -156,11 +188,11 @@ class Project:
                 f"the build backend of {self.directory} cannot make {what}: it has no {hook} ({which})",
                 advice=f"{newer} {again}",
             ) from error
-        reason = (
-            f" (its exit code: {cause.returncode})"
-            if isinstance(cause, subprocess.CalledProcessError)
-            else f": {cause}"
-        )
+        reason = f": {cause}"
+        if isinstance(cause, subprocess.CalledProcessError):
+            reason = f" (its exit code: {cause.returncode})"
+            if cause.returncode < 0:
+                reason = f" (killed by {_signal(-cause.returncode)})"
         raise BackendError(
             f"the build backend of {self.directory} failed in {hook}{reason}{output}", advice=again
         ) from error
@@ -222,3 +254,10 @@ def _silence_warnings() -> None:
     for category in (build.TypoWarning, getattr(pyproject_hooks, "BuildBackendWarning", None)):
         if category is not None:
             warnings.simplefilter("ignore", category)
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

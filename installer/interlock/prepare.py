@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from interlock.archive import unpacked_limit
+from interlock.archive import ADVICE, LARGEST_TEXT, unpacked_limit
 from interlock.build_environment import environment_inputs
 from interlock.build_recipe import make_recipe
 from interlock.build_requirements import source_tree
@@ -148,12 +148,23 @@ def project_metadata(
             disk.make_directory(work)
             directory = project.prepare_metadata(hooks, options.config_settings, work)
             if directory is not None:
-                with open(os.path.join(directory, "METADATA"), encoding="utf-8") as reader:
-                    return reader.read()
+                return _read_metadata(os.path.join(directory, "METADATA"), source)
             with open_wheel(project.build_editable(hooks, options.config_settings, work)) as wheel:
                 return wheel.read(f"{wheel.dist_info}/METADATA").decode()
         finally:
             disk.remove_tree(work)
+
+
+def _read_metadata(path: str, source: str) -> str:
+    try:
+        if os.path.getsize(path) > LARGEST_TEXT or not os.path.isfile(path):
+            raise WheelError(f"{source}: its build backend wrote a METADATA that is none", advice=ADVICE)
+        with open(path, encoding="utf-8") as reader:
+            return reader.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise WheelError(
+            f"{source}: its build backend wrote a METADATA that cannot be read: {error}", advice=ADVICE
+        ) from error
 
 
 @contextlib.contextmanager
