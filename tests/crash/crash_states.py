@@ -3,13 +3,13 @@
 The model. A file system is inodes and directory entries. A crash may come after any prefix of the operations. Then
 
 * an operation on entries (create, rename, exchange, unlink, mkdir, rmdir, symlink) has happened or has not: each is atomic, as
-  on any journaling file system. It is certain once the directory that it touches (of a rename or an exchange, the directory of the
+  on any journaling file system. It is certain once the directory that it touches (of a rename or an exchange, that of the
   destination) was synced after it. Every other one may be lost or kept, in every combination, whatever the order they were
   done in: that is more than ext4, xfs, btrfs or APFS ever do, which keep a prefix of their metadata operations.
-* Is only the directory synced that something was renamed out of, then it is certain to be gone from there, and its arrival may be lost:
-  nobody finds it any more.
-* A kept operation is replayed by inode: where a creation was lost and the rename after it kept, the file exists under the new name.
-  What lies in a directory whose own creation was lost, cannot be reached.
+* Is only the directory synced that something was renamed out of, then it is certain to be gone from there, and its arrival may
+  be lost: nobody finds it any more.
+* A kept operation is replayed by inode: where a creation was lost and the rename after it kept, the file exists under the new
+  name. What lies in a directory whose own creation was lost, cannot be reached.
 * The content of a file that was not synced since it was last written is what it was at the last sync, or nothing, or a part of
   what was written, or all of it.
 
@@ -132,7 +132,11 @@ class Change:
 
 @dataclass(slots=True)
 class Count:
-    """How many states there were: combinations looked at, different ones, those recovered, moments with too many to look at all."""
+    """How many states there were: combinations looked at, different ones, those recovered.
+
+    `sampled` are the moments with too many combinations to look at all, `most_pending` the most operations that were uncertain
+    at one moment.
+    """
 
     combinations: int = 0
     distinct: int = 0
@@ -192,39 +196,37 @@ class History:
         return place, self._entries.get(place, -1)
 
     def _take(self, step: int, event: Event) -> None:
-        if event.kind == "sync-all":
-            self._stops.add(step)
-            for node in self._nodes:
-                node.syncs.append(step)
-            return
-        if event.kind in {"write", "sync"}:
+        if event.kind in {"write", "sync", "sync-all"}:
             self._take_content(step, event)
             return
         if (found := self._at(event.path)) is None:
             return
         place, node = found
-        if node < 0 and event.kind not in {"create", "mkdir", "symlink"} and place[1] not in LOCKS:
+        made = {"create": "file", "mkdir": "directory", "symlink": "link"}.get(event.kind)
+        if made:
+            node = self._new(made, event.mode, event.data, step)
+            self._change(step, place[0], (), ((place, node),))
+        elif node < 0:
+            if place[1] in LOCKS:
+                return
             raise LookupError(f"nobody was seen to make what this is about: {event}")
         if event.kind in {"open", "create"}:
-            if event.kind == "create":
-                node = self._new("file", event.mode, b"", step)
-                self._change(step, place[0], (), ((place, node),))
             self._handles[event.handle] = node
         elif event.kind == "truncate":
             self._nodes[node].contents.append((step, b""))
-        elif event.kind == "mkdir":
-            self._change(step, place[0], (), ((place, self._new("directory", event.mode, b"", step)),))
-        elif event.kind == "symlink":
-            self._change(step, place[0], (), ((place, self._new("link", 0, event.data, step)),))
         elif event.kind in {"unlink", "rmdir"}:
-            if place[1] not in LOCKS:
-                self._change(step, place[0], ((place, node),), ())
+            self._change(step, place[0], ((place, node),), ())
         elif event.kind == "attributes":
             self._nodes[node].mode = event.mode
-        else:
+        elif not made:
             self._take_move(step, event, place, node)
 
     def _take_content(self, step: int, event: Event) -> None:
+        if event.kind == "sync-all":
+            self._stops.add(step)
+            for one in self._nodes:
+                one.syncs.append(step)
+            return
         if (node := self._handles.get(event.handle)) is None:
             return
         if event.kind == "sync":

@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import os
 import random
+import shutil
 import subprocess
 import sys
+import tempfile
 import venv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,7 +32,7 @@ from wheels import make_wheel
 Step = Callable[[Disk], object]
 
 # How many states of each scenario are recovered (0: all of them).
-ROUNDS = int(os.environ.get("INTERLOCK_TEST_ROUNDS", "100"))
+ROUNDS = int(os.environ.get("INTERLOCK_TEST_ROUNDS", "60"))
 
 # Empty, passed over by `site` and globs, and removed by the next commit that looks at the directory.
 PROBE = ".interlock-probe"
@@ -166,10 +168,7 @@ def record(world: World, steps: Sequence[Step], disk: Disk, *, inner: Sequence[S
         for step in steps:
             step(disk)
             marks.append(len(recorder.events))
-    recording = Recording(
-        before, recorder.events, stages, marks, history_of(world, before, recorder.events), bool(inner)
-    )
-    return recording
+    return Recording(before, recorder.events, stages, marks, history_of(world, before, recorder.events), bool(inner))
 
 
 def record_recovery(world: World, first: Recording, done: int, disk: Disk) -> Recording:
@@ -215,11 +214,13 @@ def problem(after: Tree, legal: Sequence[Tree]) -> str:
     return ""
 
 
-def crash(world: World, recording: Recording, *, again: Step | None = None, most: int = -1) -> tuple[Count, list[str]]:
+def crash(
+    world: World, recording: Recording, *, again: Step | None = None, most: int = -1, first: bool = False
+) -> tuple[Count, list[str]]:
     """Recover the states that a crash may leave; return how many there were and what was wrong.
 
-    `again` is the step that was under way: run once more after the recovery, it must lead to the last stage. `most` is how many
-    states are recovered (0: all of them), by default what ROUNDS says.
+    `again` is the step that was under way: run once more after the recovery, it must lead to the last stage. `most` is how
+    many states are recovered (0: all of them), by default what ROUNDS says. With `first` it ends at the first that is wrong.
     """
     count, problems = Count(), []
     found = _found(recording, count)
@@ -233,6 +234,8 @@ def crash(world: World, recording: Recording, *, again: Step | None = None, most
             again(Disk("fast"))
             if text := problem(read_tree(world.root), recording.stages[-1:]):
                 problems.append(f"after {moments[0]} operations, recovered and run again: {text}")
+        if first and problems:
+            break
     return count, problems
 
 
@@ -263,3 +266,31 @@ def report(name: str, count: Count, problems: Sequence[str]) -> None:
 def remembered_interpreters(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask an interpreter once what it is: thousands of recoveries would ask it again."""
     monkeypatch.setattr(environments, "query", functools.cache(environments.query))
+
+
+@pytest.fixture
+def fast_directory(tmp_path: Path) -> Iterator[Path]:
+    """Return a directory in memory where there is one: thousands of trees are made in it."""
+    if not os.access("/dev/shm", os.W_OK):
+        (tmp_path / "fast").mkdir()
+        yield tmp_path / "fast"
+        return
+    directory = tempfile.mkdtemp(prefix="interlock-crash-", dir="/dev/shm")
+    yield Path(directory)
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def world(tmp_path: Path, fast_directory: Path) -> World:
+    """Return a fresh environment that interlock has seen before."""
+    made = World(tmp_path, str(fast_directory / "env"))
+    made.make()
+    return made
+
+
+@pytest.fixture
+def unknown_world(tmp_path: Path, fast_directory: Path) -> World:
+    """Return a fresh environment that interlock has never seen."""
+    made = World(tmp_path, str(fast_directory / "env"), seen=False)
+    made.make()
+    return made

@@ -1,4 +1,4 @@
-"""A stand-in for the module `os` in `interlock.durable` and `interlock.platforms`: every mutation, in order, can be seen or failed.
+"""A stand-in for the module `os` in `interlock.durable` and `interlock.platforms`, that sees and can fail every mutation.
 
 Operations pass to the real `os`; each is an `Event` at the level of system calls. `installed` puts it in place:
 
@@ -26,8 +26,11 @@ from interlock import durable, platforms
 
 # What changes a file system and has no method below: to be added before the product may use it.
 UNKNOWN = frozenset(
-    "copy_file_range ftruncate lchmod link makedirs mkfifo mknod posix_fallocate pwrite pwritev removedirs renames sendfile "
-    "splice sync truncate writev fdopen setxattr removexattr open_tree".split()
+    (
+        *("copy_file_range", "fdopen", "ftruncate", "lchmod", "link", "makedirs", "mkfifo", "mknod", "posix_fallocate"),
+        *("pwrite", "pwritev", "removedirs", "removexattr", "renames", "sendfile", "setxattr", "splice", "sync"),
+        *("truncate", "writev"),
+    )
 )
 
 

@@ -1,50 +1,54 @@
-"""Every state that a crash may leave of the creation and the replacement of an environment, and of the publication of a stamp."""
+"""Every state that a crash may leave of the creation and the replacement of an environment, and of a stamp's publication."""
 
 from __future__ import annotations
 
 import json
 import os
 import random
-import shutil
 import sys
-import tempfile
 import venv
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 from crash_states import Count, History, Tree, distinct, read_tree, write_tree
-from crash_worlds import ROUNDS, World, problem, record, recover, remembered_interpreters, report, visible, without_locks
+from crash_worlds import (
+    ROUNDS,
+    World,
+    fast_directory,
+    problem,
+    record,
+    recover,
+    remembered_interpreters,
+    report,
+    visible,
+    without_locks,
+)
+from recorded_os import Event, Recorder, installed
+
 from interlock import create
 from interlock.durable import Disk
 from interlock.interpreter import Interpreter
 from interlock.platforms import Posix
 from interlock.stamp import read_stamp, write_stamp
 from interlock.transaction import commit
-from recorded_os import Event, Recorder, installed
 
 pytestmark = [
     pytest.mark.crash,
     pytest.mark.skipif(sys.platform == "win32", reason="NTFS has no directory sync to reason about"),
     pytest.mark.usefixtures("remembered_interpreters"),
 ]
-__all__ = ["remembered_interpreters"]  # a fixture
+__all__ = ["fast_directory", "remembered_interpreters"]  # fixtures
 
 STARTED_NS = 1_700_000_000_000_000_000
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> Iterator[str]:
-    """Return the directory in which the environment is, in memory where that can be."""
-    if not os.access("/dev/shm", os.W_OK):
-        os.mkdir(tmp_path / "fast")
-        yield str(tmp_path / "fast")
-        return
-    made = tempfile.mkdtemp(prefix="interlock-crash-", dir="/dev/shm")
-    yield made
-    shutil.rmtree(made)
+def directory(fast_directory: Path) -> str:
+    """Return the directory in which the environment is."""
+    return str(fast_directory)
 
 
 def foreign_events(root: str) -> list[Event]:
@@ -93,9 +97,7 @@ def canonical(tree: Tree) -> Tree:
     return {path: entry for path, entry in tree.items() if "/" not in path or path.startswith("env/")}
 
 
-def crash_creation(
-    name: str, directory: str, history: History, legal: Sequence[Tree], *, full_calls: int = 8
-) -> None:
+def crash_creation(name: str, directory: str, history: History, legal: Sequence[Tree], *, full_calls: int = 8) -> None:
     count, states = Count(), {}
     new = legal[-1]
     for done in history.moments():
