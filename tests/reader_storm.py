@@ -254,7 +254,7 @@ class Readers:
         with self.guard:
             self.tally.reads[kind] += 1
             if problem:
-                self.tally.bad[f"{gone}{kind}: {problem}"] += 1
+                self.tally.bad[f"{gone}{kind}: {problem.replace(str(self.environment), '<environment>')}"] += 1
 
     def _scripts(self) -> None:
         for subject in self.subjects:
