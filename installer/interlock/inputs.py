@@ -26,11 +26,20 @@ def project_inputs(directory: str) -> list[str]:
     named = [*ALWAYS, *_from_pyproject(read_pyproject(directory)), *_from_setup_cfg(directory)]
     found: set[str] = set()
     for name in named:
-        path = os.path.normpath(os.path.join(directory, name))
-        # A name of the project may be a pattern, the directory's own name never is.
-        matches = [path] if os.path.isfile(path) else glob.glob(name, root_dir=directory, recursive=True)
-        found.update(os.path.normpath(os.path.join(directory, match)) for match in matches)
+        found.update(os.path.normpath(os.path.join(directory, match)) for match in _matches(directory, name))
     return sorted(filter(os.path.isfile, found))
+
+
+def _matches(directory: str, name: str) -> list[str]:
+    if os.path.isfile(os.path.join(directory, name)):
+        return [name]
+    # Patterns stay in the project (PEP 639): another one could walk through all of the disk.
+    if not glob.has_magic(name) or os.path.isabs(name) or ".." in name.split("/"):
+        return []
+    try:
+        return glob.glob(name, root_dir=directory, recursive=True)
+    except RecursionError:  # thousands of parts
+        return []
 
 
 def read_pyproject(directory: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,7 @@ ARITY = {"directory": 2, "replace": 3, "exchange": 4, "retire": 2, "remove": 2, 
 PATHS = 3  # an operation's words up to here are its name and paths
 STAGING = ".interlock/staging"
 PROBE = ".interlock-probe"
+_STAGING_ENTRY = re.compile(re.escape(STAGING) + r"/(?!\.\.?$)[^/\0]+")
 ASIDE = ".aside"  # in the staging directory: what was retired, and what stood in the way
 
 
@@ -173,6 +175,8 @@ def _parse(data: dict[str, Any]) -> Journal:
     operations = tuple(tuple(str(word) for word in operation) for operation in data["operations"])
     if any(len(operation) != ARITY[operation[0]] for operation in operations):
         raise ValueError("an operation has too few words, or too many")
+    if not _STAGING_ENTRY.fullmatch(str(data["staging"])):
+        raise ValueError("it names another directory than its own, which would be removed in the end")
     directories = tuple(str(name) for name in data["directories"])
     return Journal(str(data["staging"]), operations, directories, str(data.get("distribution", "")))
 

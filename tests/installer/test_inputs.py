@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ def files(directory: Path, pyproject: str, *names: str) -> list[str]:
         (directory / name).write_text("", encoding="utf-8")
     if pyproject:
         (directory / "pyproject.toml").write_text(pyproject, encoding="utf-8")
-    return [Path(path).relative_to(directory).as_posix() for path in project_inputs(str(directory))]
+    return [Path(os.path.relpath(path, directory)).as_posix() for path in project_inputs(str(directory))]
 
 
 def test_build_files_that_exist(tmp_path: Path) -> None:
@@ -83,3 +84,11 @@ def test_a_directory_whose_name_is_a_pattern(tmp_path: Path) -> None:
     project = tmp_path / "project [x]* é"
     project.mkdir()
     assert files(project, '[project]\nlicense-files = ["L*"]\n', "LICENSE") == ["LICENSE", "pyproject.toml"]
+
+
+def test_a_pattern_stays_in_the_project(tmp_path: Path) -> None:
+    """What is named outside counts; what a pattern could find there would be looked for on all of the disk."""
+    (tmp_path / "LICENSE").write_text("", encoding="utf-8")
+    project = tmp_path / "project"
+    text = f'[project]\nreadme = "../LICENSE"\nlicense-files = ["../L*", "{tmp_path.as_posix()}/**/L*", "L*"]\n'
+    assert files(project, text, "LEGAL") == ["../LICENSE", "LEGAL", "pyproject.toml"]

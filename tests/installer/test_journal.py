@@ -245,8 +245,12 @@ def test_a_journal_that_leads_outside_does_nothing_there(tmp_path: Path, environ
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "{", "[]", '{"operations": [["dance", "x"]], "staging": "s", "directories": []}'),
-        *('{"operations": [[]], "staging": "s", "directories": []}', "[" * 5000),
+        *("", "{", "[]", '{"operations": [["dance", "x"]], "staging": ".interlock/staging/s", "directories": []}'),
+        *('{"operations": [[]], "staging": ".interlock/staging/s", "directories": []}', "[" * 5000),
+        *(
+            f'{{"operations": [], "staging": "{name}", "directories": []}}'
+            for name in (".", "", "lib", ".interlock/staging/..")
+        ),
     ],
 )
 def test_a_journal_that_cannot_be_read_is_set_aside(tmp_path: Path, environment: Environment, text: str) -> None:
