@@ -2,7 +2,7 @@
 
 One job a line on standard input, {"argv": [...], "at": n, "errno": e}, where errno 0 is SIGKILL and at 0 is no fault; one line
 a job on standard output: {"code": exit code or minus the signal, "error": what was printed, "hit": what failed, "count": of
-mutations}. Each job is a fork of this process, which has imported what the commands need: so that thousands of them take minutes.
+mutations}. Each job is a fork of this process, which has imported what the commands need: thousands of them take minutes.
 """
 
 from __future__ import annotations
