@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import random
-import shutil
 import subprocess
 import sys
-import tempfile
 import venv
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
 from crash_states import LOCKS, Count, Entry, History, Tree, distinct, read_tree, write_tree
 from recorded_os import Event, Recorder, installed
 
-from interlock import environment as environments
 from interlock import platforms
 from interlock.access import changing
 from interlock.durable import Disk
@@ -260,37 +255,3 @@ def report(name: str, count: Count, problems: Sequence[str]) -> None:
         f"\n{name:40} combinations {count.combinations:8} different {count.distinct:6} recovered {count.recovered:6} "
         f"most pending {count.most_pending:3} sampled moments {count.sampled:3} failures {len(problems)}"
     )
-
-
-@pytest.fixture
-def remembered_interpreters(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ask an interpreter once what it is: thousands of recoveries would ask it again."""
-    monkeypatch.setattr(environments, "query", functools.cache(environments.query))
-
-
-@pytest.fixture
-def fast_directory(tmp_path: Path) -> Iterator[Path]:
-    """Return a directory in memory where there is one: thousands of trees are made in it."""
-    if not os.access("/dev/shm", os.W_OK):
-        (tmp_path / "fast").mkdir()
-        yield tmp_path / "fast"
-        return
-    directory = tempfile.mkdtemp(prefix="interlock-crash-", dir="/dev/shm")
-    yield Path(directory)
-    shutil.rmtree(directory)
-
-
-@pytest.fixture
-def world(tmp_path: Path, fast_directory: Path) -> World:
-    """Return a fresh environment that interlock has seen before."""
-    made = World(tmp_path, str(fast_directory / "env"))
-    made.make()
-    return made
-
-
-@pytest.fixture
-def unknown_world(tmp_path: Path, fast_directory: Path) -> World:
-    """Return a fresh environment that interlock has never seen."""
-    made = World(tmp_path, str(fast_directory / "env"), seen=False)
-    made.make()
-    return made

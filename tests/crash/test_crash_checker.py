@@ -10,20 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from crash_states import Count, History, read_tree
 from crash_worlds import (
     ROUNDS,
     Portable,
     World,
     crash,
-    fast_directory,
     record,
     record_recovery,
-    remembered_interpreters,
-    unknown_world,
-    world,
 )
 from recorded_os import RecordedOs, Recorder
 
@@ -38,7 +32,6 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="NTFS has no directory sync to reason about"),
     pytest.mark.usefixtures("remembered_interpreters"),
 ]
-__all__ = ["fast_directory", "remembered_interpreters", "unknown_world", "world"]  # fixtures
 
 # Toys: how one file is replaced, with the calls of `os`.
 

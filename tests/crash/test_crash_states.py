@@ -10,11 +10,8 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from crash_states import Count, read_tree
 from crash_worlds import (
     ROUNDS,
@@ -22,14 +19,10 @@ from crash_worlds import (
     Step,
     World,
     crash,
-    fast_directory,
     record,
     record_recovery,
-    remembered_interpreters,
     report,
-    unknown_world,
     visible,
-    world,
 )
 
 from interlock.access import changing
@@ -43,7 +36,6 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="NTFS has no directory sync to reason about"),
     pytest.mark.usefixtures("remembered_interpreters"),
 ]
-__all__ = ["fast_directory", "remembered_interpreters", "unknown_world", "world"]  # fixtures
 
 FULL, PORTABLE = "exchange", "portable"
 

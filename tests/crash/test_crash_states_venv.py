@@ -11,17 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from crash_states import Count, History, Tree, distinct, read_tree, write_tree
 from crash_worlds import (
     ROUNDS,
     World,
-    fast_directory,
     problem,
     record,
     recover,
-    remembered_interpreters,
     report,
     visible,
     without_locks,
@@ -40,7 +36,6 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="NTFS has no directory sync to reason about"),
     pytest.mark.usefixtures("remembered_interpreters"),
 ]
-__all__ = ["fast_directory", "remembered_interpreters"]  # fixtures
 
 STARTED_NS = 1_700_000_000_000_000_000
 

@@ -20,10 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from crash_states import LOCKS, Tree, read_tree, write_tree
-from crash_worlds import World, fast_directory
+from crash_worlds import World
 
 from interlock.durable import Disk
 from interlock.transaction import commit
@@ -32,7 +30,6 @@ pytestmark = [
     pytest.mark.crash,
     pytest.mark.skipif(sys.platform == "win32", reason="the driver forks"),
 ]
-__all__ = ["fast_directory"]  # a fixture
 
 DRIVER = Path(__file__).parent / "fault_driver.py"
 ROUNDS = int(os.environ.get("INTERLOCK_TEST_ROUNDS", "12"))
