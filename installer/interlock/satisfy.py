@@ -105,6 +105,8 @@ def parse_requirements(
             base, more = _holds(parsed.marker, interpreter, chosen)
         except RecursionError as error:
             raise ValueError("a marker is nested too deep") from error
+        except KeyError as error:  # `extras` and `dependency_groups` are of lock files (PEP 751)
+            raise ValueError(f"{line!r} has a marker that means nothing here: {error}") from error
         if not (more if only_extras else base or more):
             continue
         name = f"{parsed.name}[{','.join(sorted(parsed.extras))}]" if parsed.extras else parsed.name

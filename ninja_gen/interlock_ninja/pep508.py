@@ -39,6 +39,13 @@ specifier = cache(SpecifierSet)
 _version = cache(Version)
 
 
+@cache
+def _evaluated(line: str) -> None:
+    """Parse a requirement and evaluate its marker: some are well-formed and mean nothing."""
+    if (marker := requirement(line).marker) is not None:
+        marker.evaluate({"extra": ""})
+
+
 def checked_name(value: object, where: str) -> str:
     """Return a project's name if it is one (packaging.python.org "Name format")."""
     if not isinstance(value, str) or not _NAME.fullmatch(value):
@@ -67,9 +74,11 @@ def checked_requirement(line: str, where: str) -> str:
     """Return a requirement as it is written, without blanks around it, if it is one."""
     stripped = line.strip()
     try:
-        requirement(stripped)
-    except (ValueError, RecursionError) as error:
+        _evaluated(stripped)
+    except (ValueError, RecursionError, KeyError) as error:
         reason = str(error).splitlines()[0]
+        if isinstance(error, KeyError):  # `extras` and `dependency_groups` are of lock files (PEP 751)
+            reason = f"{reason} in its marker means nothing here"
         raise MetadataError(f"{where} has {stripped!r}, which is no valid requirement: {reason}") from None
     return stripped
 

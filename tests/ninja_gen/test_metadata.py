@@ -97,6 +97,10 @@ def test_a_project_table_is_read_whole(tmp_path: Path) -> None:
             "`project.requires-python` is '3.9+', which is no valid version spec",
         ),
         (
+            pyproject("a", "b; extras == 'x'"),
+            "which is no valid requirement: 'extras' in its marker means nothing here",
+        ),
+        (
             pyproject("a", "b=={version}"),
             "p/pyproject.toml: `project.dependencies` has 'b=={version}', which is no valid requirem",
         ),
