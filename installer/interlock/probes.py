@@ -161,7 +161,8 @@ def ownership(status: os.stat_result, user: int | None = None, platform: str = s
         )
         return Finding("directory", "note", f"{mode}: every user of this machine can create files in it", advice)
     if status.st_uid not in {user, 0}:
-        return Finding("directory", "note", f"{mode}, of another user (id {status.st_uid})")
+        theirs = "; what root makes here will be theirs" if user == 0 else ""
+        return Finding("directory", "note", f"{mode}, of another user (id {status.st_uid}){theirs}")
     return Finding("directory", "ok", f"{mode}, yours" if status.st_uid == user else f"{mode}, root's")
 
 

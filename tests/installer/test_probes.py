@@ -370,6 +370,12 @@ def test_who_else_can_write_is_told(mode: int, owner: int, verdict: str) -> None
 
 
 @posix
+def test_root_is_told_to_whom_it_will_belong() -> None:
+    assert "what root makes here will be theirs" in ownership(status(0o755, 1000), 0).text
+    assert "root" not in ownership(status(0o755, 1000), 1001).text
+
+
+@posix
 @pytest.mark.parametrize(("mask", "verdict"), [(0o000, "note"), (0o022, "ok"), (0o002, "ok"), (0o077, "ok")])
 def test_the_umask_is_told_and_not_changed(mask: int, verdict: str) -> None:
     before = os.umask(mask)
