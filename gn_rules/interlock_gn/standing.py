@@ -12,7 +12,8 @@ from interlock.errors import InterlockError
 from interlock.findings import Finding
 from interlock.holders import describe_holders, holders, waiting
 from interlock.journal import damaged_path, journal_path
-from interlock.locks import environment_lock_path, state, uv_lock_path
+from interlock.lock_state import state
+from interlock.locks import environment_lock_path, uv_lock_path
 
 if TYPE_CHECKING:
     from interlock.environment import Environment

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from interlock.environment import is_environment, open_environment, record_identity
+from interlock.errors import LockUnavailable
 from interlock.journal import journal_path, recover, staging_directory
 from interlock.locks import Rank, environment_lock_path, gate_path, hold, uv_lock_path
 from interlock.staging import collect
@@ -70,10 +71,20 @@ def reading(path: str, *, timeout: float | None = None, unfinished: bool = False
             if unfinished or not os.path.lexists(journal_path(environment.path)):
                 yield environment
                 return
-        from interlock.durable import Disk
+        _finish(path, timeout)
 
+
+def _finish(path: str, timeout: float | None) -> None:
+    from interlock.durable import Disk
+
+    try:
         with changing(path, disk=Disk(), timeout=timeout):
             pass
+    except LockUnavailable as error:
+        raise LockUnavailable(
+            f"a change of {path} was interrupted, and cannot be finished: {error.message}",
+            advice="It is half done until then: let somebody who may write there run `interlock list` with this --venv.",
+        ) from error.__cause__
 
 
 def _locked(path: str, what: str, timeout: float | None, *, shared: bool) -> contextlib.AbstractContextManager[None]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from interlock.distribution import parse_record
 from interlock.errors import FileConflict, InterlockError, UnsafePath
-from interlock.journal import listing_digest
+from interlock.journal import directory_digest, listing_digest
 from interlock.staging import digest_of
 
 if TYPE_CHECKING:
@@ -30,16 +30,16 @@ class Change:
     """The steps of one commit; every path is relative to the environment.
 
     `arrives` are files to put in place, in order; `dist_info` is a whole directory to put into place, "" where there is
-    none; `replaces` are its files, where one of that name is there already (RECORD last), and `digest` is that of the new
-    directory (`listing_digest`); `retires` are the dist-info directories that leave, each in one step; `leaves` are other
-    files to remove and `emptied` the directories that may be empty after that, deepest first.
+    none; `replaces` are its files, where one of that name is there already (RECORD last), and `digests` those of the new
+    directory and of the one that is there (`listing_digest`); `retires` are the dist-info directories that leave, each in
+    one step; `leaves` are other files to remove and `emptied` the directories that may be empty after that, deepest first.
     """
 
     new_directories: tuple[str, ...]
     arrives: tuple[str, ...]
     dist_info: str
     replaces: tuple[str, ...]
-    digest: str
+    digests: tuple[str, str]
     retires: tuple[str, ...]
     leaves: tuple[str, ...]
     emptied: tuple[str, ...]
@@ -51,22 +51,13 @@ class Change:
         entries += (*self.new_directories, *self.emptied)
         return tuple(sorted({posixpath.dirname(path) for path in entries if path} | set(self.new_directories)))
 
-    def operations(self, staged: str, *, exchange: bool) -> tuple[Operation, ...]:
-        """Return the journal's operations: payload, the new dist-info, the old one, then what is stale.
-
-        A dist-info of the same name changes places with the new one where `exchange` says that it can; otherwise its files
-        are replaced one by one.
-        """
-        within = f"{self.dist_info}/"
-        one_by_one = self.replaces and not exchange
-        steps: list[Operation] = [
-            ("directory", path) for path in self.new_directories if one_by_one or not path.startswith(within)
-        ]
+    def operations(self, staged: str) -> tuple[Operation, ...]:
+        """Return the journal's operations: payload, the new dist-info (RECORD last), the old one, then what is stale."""
+        steps: list[Operation] = [("directory", path) for path in self.new_directories]
         steps += [("replace", f"{staged}/{path}", path) for path in self.arrives]
-        if one_by_one:
+        if self.replaces:
+            steps.append(("exchange", f"{staged}/{self.dist_info}", self.dist_info, *self.digests))
             steps += [("replace", f"{staged}/{path}", path) for path in self.replaces]
-        elif self.replaces:
-            steps.append(("exchange", f"{staged}/{self.dist_info}", self.dist_info, self.digest))
         elif self.dist_info:
             steps.append(("replace", f"{staged}/{self.dist_info}", self.dist_info))
         steps += [("retire", path) for path in self.retires]
@@ -111,7 +102,10 @@ def changes_to_install(
         tuple(arrives),
         prepared.dist_info,
         replaces,
-        listing_digest((path.removeprefix(within), digest) for path, digest in inside.items()),
+        (
+            listing_digest((path.removeprefix(within), digest) for path, digest in inside.items()),
+            directory_digest(environment.absolute(prepared.dist_info)) if replaces else "",
+        ),
         tuple(retires),
         leaves,
         _emptied(leaves, new.values(), environment),
@@ -129,7 +123,7 @@ def changes_to_remove(name: str, installed: Mapping[str, Sequence[Installed]], e
     own = {path for distribution in previous for path in _owned(distribution, tree)}
     retires = _dist_infos(previous, tree)
     leaves = _leaving(own, retires, others, tree)
-    return Change((), (), "", (), "", tuple(retires), leaves, _emptied(leaves, (), environment))
+    return Change((), (), "", (), ("", ""), tuple(retires), leaves, _emptied(leaves, (), environment))
 
 
 class _Tree:

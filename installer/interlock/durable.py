@@ -75,27 +75,42 @@ def make_directories(path: str, mode: int, below: str = "") -> None:
             if not os.path.isdir(directory):
                 raise
         else:
-            inherit(directory, os.path.dirname(directory) or ".")
+            _inherit_directory(directory)
 
 
-def inherit(target: int | str, directory: str) -> None:
-    """Give a new file (its descriptor) or directory (its path) what the directory says that it belongs to.
+def _inherit_directory(path: str) -> None:
+    if os.name == "posix":
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            inherit(descriptor, os.path.dirname(path) or ".")
+        finally:
+            os.close(descriptor)
+
+
+def inherit(descriptor: int, directory: str) -> None:
+    """Give a new file or directory what the directory it is in says that it belongs to.
 
     Its group may write where that directory is shared by one. What root creates is its owner's: nobody who ran `sudo` once
-    wants files in an environment of his that he cannot replace. Where that is not permitted, it stays as it is.
+    wants files in an environment of his that he cannot replace. Where that cannot be, it stays as it is.
     """
-    if os.name != "posix":
-        return
-    above = os.stat(directory)
-    root = os.geteuid() == 0 and above.st_uid != 0
+    if os.name == "posix":
+        _give(descriptor, os.stat(directory))
+
+
+def _give(descriptor: int, above: os.stat_result) -> None:
+    """Do what `inherit` says, by descriptor: a path may lead elsewhere by now, to what is root's."""
+    status, user = os.fstat(descriptor), os.geteuid()
+    root = user == 0 and above.st_uid != 0
     shared = above.st_mode & SHARED == SHARED
-    if not root and not shared:
+    # Not files with more than one name: uv's are those of its cache, and what a cache holds is not another user's to change.
+    if not (root or shared) or status.st_uid != user or (status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode)):
         return
-    with contextlib.suppress(PermissionError):
-        if root:
-            os.chown(target, above.st_uid, above.st_gid)
-        if shared:
-            os.chmod(target, _shared_mode(os.stat(target).st_mode))
+    # Namespaces of users and some file systems refuse that in ways of their own.
+    with contextlib.suppress(OSError):
+        if root or status.st_gid != above.st_gid:
+            os.chown(descriptor, above.st_uid if root else -1, above.st_gid)
+        if shared and (mode := _shared_mode(status.st_mode)) != stat.S_IMODE(status.st_mode):
+            os.chmod(descriptor, mode)
 
 
 def _shared_mode(mode: int) -> int:
@@ -203,18 +218,6 @@ class Disk:
         with _explained(other):
             return self._platform.exchange(one, other)
 
-    def can_exchange(self, directory: str) -> bool:
-        """Tell whether two directories below this one can change places, by letting two empty ones do it."""
-        pair = [os.path.join(directory, f".exchange-{name}") for name in ("one", "other")]
-        with _explained(directory):
-            for path in pair:
-                os.mkdir(path, 0o700)
-            try:
-                return self._platform.exchange(*pair)
-            finally:
-                for path in pair:
-                    os.rmdir(path)
-
     def make_directory(self, path: str, mode: int = 0o775, *, below: str = "") -> None:
         """Create a directory and its parents; it may be there already. World-writable never.
 
@@ -270,25 +273,23 @@ class Disk:
     def adopt_tree(self, path: str, like: str) -> None:
         """Give what another program made below a path to the owner and the group of a directory, as `inherit` does.
 
-        Not files with more than one name: uv's are those of its cache, and what a cache holds is not another user's to change.
+        Symbolic links stay as they are: what they lead to counts, and whoever owns the directory can replace them.
         """
         if os.name != "posix":
             return
         above = os.stat(like)
-        user = os.geteuid()
-        root, shared = user == 0 and above.st_uid != 0, above.st_mode & SHARED == SHARED
-        if not root and not shared:
+        if not (os.geteuid() == 0 and above.st_uid != 0) and above.st_mode & SHARED != SHARED:
             return
-        for top, directories, names in os.walk(path):
-            for entry in (top, *(os.path.join(top, name) for name in (*directories, *names))):
-                with contextlib.suppress(FileNotFoundError, PermissionError):
-                    status = os.lstat(entry)
-                    if status.st_uid != user or (status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode)):
-                        continue
-                    if root or status.st_gid != above.st_gid:
-                        os.chown(entry, above.st_uid if root else -1, above.st_gid, follow_symlinks=False)
-                    if shared and not stat.S_ISLNK(status.st_mode):
-                        os.chmod(entry, _shared_mode(status.st_mode))
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        for _, _, names, directory in os.fwalk(path, follow_symlinks=False):
+            _give(directory, above)
+            for name in names:
+                with contextlib.suppress(OSError):
+                    descriptor = os.open(name, flags, dir_fd=directory)
+                    try:
+                        _give(descriptor, above)
+                    finally:
+                        os.close(descriptor)
 
     def link(self, target: str, path: str) -> None:
         """Create a symbolic link."""

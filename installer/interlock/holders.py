@@ -44,23 +44,29 @@ class Holder:
         return f"process {self.pid} ({self.command or 'unknown'}{edge}){since}{ended}"
 
 
-def write_note(path: str) -> None:
-    """Say in a lock file that this process holds it; a courtesy, and so no error where it cannot be written."""
+def write_note(lock: int | str) -> None:
+    """Say in a lock file (its descriptor, or path) that this process holds it; no error where it cannot be written."""
     # `python -m interlock` calls itself __main__.py
     command = " ".join(["interlock", *sys.argv[1:]])[:LONGEST_COMMAND]
     edge = next((value for word, value in zip(sys.argv, sys.argv[1:], strict=False) if word == "--stamp"), "")
     note = json.dumps({"pid": os.getpid(), "command": command, "edge": edge, "since": time.time()}).encode()
-    # A disk that is full must not cost anybody the lock.
-    with contextlib.suppress(OSError), open(path, "r+b", buffering=0) as writer:
+    _write(lock, note)
+
+
+def clear_note(lock: int | str) -> None:
+    """Take the note away again."""
+    _write(lock, b"")
+
+
+def _write(lock: int | str, note: bytes) -> None:
+    # A courtesy: a disk that is full must not cost anybody the lock.
+    with (
+        contextlib.suppress(OSError),
+        open(lock, "r+b", buffering=0, closefd=not isinstance(lock, int)) as writer,
+    ):
         writer.seek(NOTE_OFFSET)
         writer.write(note)
-        writer.truncate(NOTE_OFFSET + len(note))
-
-
-def clear_note(path: str) -> None:
-    """Take the note away again."""
-    with contextlib.suppress(OSError), open(path, "r+b", buffering=0) as writer:
-        writer.truncate(0)
+        writer.truncate(NOTE_OFFSET + len(note) if note else 0)
 
 
 def holders(path: str) -> list[Holder]:
@@ -82,9 +88,11 @@ def waiting(path: str) -> list[int]:
     return _listed(path)[1]
 
 
-def describe_holders(path: str) -> str:
-    """Say who holds a lock, for people who wait for it."""
+def describe_holders(path: str, gate: str = "") -> str:
+    """Say who holds a lock, for people who wait for it; or who comes first, where they wait for their turn at its gate."""
     found = holders(path)
+    if not found and gate and (first := holders(gate)):
+        return f"{first[0]}, whose turn it is"
     more = f", and {len(found) - 1} more" if len(found) > 1 else ""
     return f"{found[0]}{more}" if found else "a process that left no note (a reader, uv, or another tool)"
 

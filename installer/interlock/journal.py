@@ -13,6 +13,7 @@ import json
 import os
 import re
 import secrets
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ __all__ = [
     "apply",
     "damaged_distribution",
     "damaged_path",
+    "directory_digest",
     "journal_path",
     "listing_digest",
     "perform",
@@ -42,14 +44,14 @@ __all__ = [
 ]
 
 Operation = tuple[str, ...]
-"""One of ("directory", path), ("replace", staged, path), ("exchange", staged, path, digest), ("retire", path),
+"""One of ("directory", path), ("replace", staged, path), ("exchange", staged, path, new, old), ("retire", path),
 ("remove", path) and ("remove-directory", path).
 
-"exchange" lets a staged directory and the one in its place change places in one step; by the digest of its files
-(`listing_digest`) a recovery knows which of the two is the new one. "retire" moves a directory out of the way in one step,
-into the staging directory."""
+"exchange" lets a staged directory and the one in its place change places in one step, where the file system can; by the
+digests of their files (`listing_digest`) a recovery knows which of the two is the new one. A "replace" of each file follows,
+for where it cannot. "retire" moves a directory out of the way in one step, into the staging directory."""
 
-ARITY = {"directory": 2, "replace": 3, "exchange": 4, "retire": 2, "remove": 2, "remove-directory": 2}
+ARITY = {"directory": 2, "replace": 3, "exchange": 5, "retire": 2, "remove": 2, "remove-directory": 2}
 PATHS = 3  # an operation's words up to here are its name and paths
 STAGING = ".interlock/staging"
 PROBE = ".interlock-probe"
@@ -128,12 +130,11 @@ def recover(environment: str, *, disk: Disk) -> bool:
     again and repairs what it touched.
     """
     path = journal_path(environment)
+    if not os.path.lexists(path):
+        return False
     try:
         with open(path, "rb") as reader:
             content = reader.read()
-    except FileNotFoundError:
-        return False
-    try:
         journal = _parse(parse_json(content))
         # Its author may have been killed before this: a power loss must not take the journal and leave what is done here.
         disk.sync_directory(state_directory(environment))
@@ -212,13 +213,13 @@ class _Step:
     aside: str
     disk: Disk
 
-    def do(self, verb: str, path: str, destination: str = "", digest: str = "") -> None:
+    def do(self, verb: str, path: str, destination: str = "", new: str = "", old: str = "") -> None:
         if verb == "directory":
             self._directory(path)
         elif verb == "replace":
             self._replace(path, destination)
         elif verb == "exchange":
-            self._exchange(path, destination, digest)
+            self._exchange(path, destination, new, old)
         elif verb == "retire":
             if os.path.lexists(path):
                 self._set_aside(path)
@@ -263,14 +264,19 @@ class _Step:
         self.disk.replace(staged, destination)
         return True
 
-    def _exchange(self, staged: str, destination: str, digest: str) -> None:
-        if _directory_digest(destination) == digest:
-            return  # done before the crash
-        if _directory_digest(staged) != digest:
-            raise FileNotFoundError(errno.ENOENT, "the staged files are gone, or are not what was staged", staged)
-        # A file system can lose the ability: after a crash it may be mounted elsewhere.
-        if not os.path.lexists(destination) or not self.disk.exchange(staged, destination):
-            self._replace(staged, destination)
+    def _exchange(self, staged: str, destination: str, new: str, old: str) -> None:
+        there, here = directory_digest(destination), directory_digest(staged)
+        if there != new and here == new and os.path.lexists(destination):
+            if not self.disk.exchange(staged, destination):
+                return  # one by one, then
+        elif there != new and here == new:
+            self.disk.replace(staged, destination)
+        elif there == old and there != new and not here:
+            raise FileNotFoundError(errno.ENOENT, "the staged files are gone", staged)
+        elif there != new and here != old:
+            return  # a crash came while they were replaced one by one
+        if os.path.lexists(staged):
+            self._set_aside(staged)  # the old one: it must not be taken for what is to come
 
     def _not_a_directory(self, path: str) -> str:
         """Return what lies where a directory has to be, the path itself or one above it, and is none."""
@@ -282,7 +288,13 @@ class _Step:
 
     def _set_aside(self, path: str) -> None:
         self.disk.make_directory(self.aside, below=self.root)
-        self.disk.replace(path, os.path.join(self.aside, secrets.token_hex(8)))
+        try:
+            self.disk.replace(path, os.path.join(self.aside, secrets.token_hex(8)))
+        except DiskError as error:
+            # overlayfs renames no directory that an image brought.
+            if not isinstance(error.__cause__, OSError) or error.__cause__.errno != errno.EXDEV:
+                raise
+            self.disk.remove_tree(path)
 
 
 def listing_digest(files: Iterable[tuple[str, str]]) -> str:
@@ -290,15 +302,23 @@ def listing_digest(files: Iterable[tuple[str, str]]) -> str:
     return hashlib.sha256("".join(f"{path}\0{digest}\n" for path, digest in sorted(files)).encode()).hexdigest()
 
 
-def _directory_digest(directory: str) -> str:
+def directory_digest(directory: str) -> str:
+    """Return the `listing_digest` of what is in a directory; "" where nothing is, or nothing can be read."""
     listed = []
     for top, _, names in os.walk(directory):
         for name in names:
             path = os.path.join(top, name)
-            with open(path, "rb") as reader:
-                digest = hashlib.file_digest(reader, "sha256").hexdigest()
-            listed.append((os.path.relpath(path, directory).replace(os.sep, "/"), digest))
+            listed.append((os.path.relpath(path, directory).replace(os.sep, "/"), _file_digest(path)))
     return listing_digest(listed) if listed else ""
+
+
+def _file_digest(path: str) -> str:
+    """Return the SHA-256 (hex) of a file; "none of ours" for what else there can be, a link or what may not be read."""
+    with contextlib.suppress(OSError):
+        if stat.S_ISREG(os.lstat(path).st_mode):
+            with open(path, "rb") as reader:
+                return hashlib.file_digest(reader, "sha256").hexdigest()
+    return "none of ours"
 
 
 def _is_directory(path: str) -> bool:

@@ -16,7 +16,7 @@ import threading
 import time
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from interlock.durable import inherit
 from interlock.errors import LockOrderError, LockTimeout, LockUnavailable, UsageError
@@ -25,12 +25,17 @@ from interlock.holders import clear_note, describe_holders, write_note
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Rank", "State", "environment_lock_path", "gate_path", "hold", "inherited", "state", "uv_lock_path"]
-
-State = Literal["free", "shared", "exclusive"]
+__all__ = ["Rank", "environment_lock_path", "gate_path", "hold", "inherited", "uv_lock_path"]
 
 WAIT_ANNOUNCED_AFTER = 1.0  # seconds
+# So long is waited at the gate for one's turn (seconds): who comes first may have been stopped, or wait for a lock that the
+# parent of this process holds.
+GATE_PATIENCE = 10.0
 SUFFIX = ".interlock.lock"
+# The lock files that a parent of this process holds, shared, for as long as this runs; `interlock run --locked` says it.
+HELD_ABOVE = "INTERLOCK_HELD"
+# Never through a link: in somebody else's directory it would lead root to any file.
+NEW = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -58,6 +63,11 @@ class _Wait:
     limit: float | None
     deadline: float | None
     announced: bool = False
+    gate: str = ""  # while it is there that this waits
+
+    def holders(self) -> str:
+        """Say who is in the way."""
+        return describe_holders(self.path, self.gate)
 
     def remaining(self) -> float | None:
         return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
@@ -108,7 +118,8 @@ def hold(
 
     `gate` is the path of another lock file, held only while waiting for this one: the kernel gives a shared lock to
     whoever comes while others share it, however long somebody waits to have it alone. Who waits at the gate is let in in the
-    order of arrival. It protects nothing: where it cannot be had (read-only, Windows), the wait goes on without it.
+    order of arrival. It protects nothing: where it cannot be had (read-only, Windows), or not in time, the wait goes on
+    without it.
 
     Raises:
         LockTimeout: the holder, as far as it is known, is in the message.
@@ -122,37 +133,18 @@ def hold(
     _held.locks.append((rank, path))
     process = os.getpid()
     noted = not shared and rank is not Rank.UV
+    # By the descriptor: by now the path may lead elsewhere. On Windows it is filelock's, and the path is all there is.
+    target: int | str = _held.descriptors[-1] if _held.descriptors else path
     try:
         if noted:
-            write_note(path)
+            write_note(target)
         yield
     finally:
         if os.getpid() == process:
             _held.locks.remove((rank, path))
             if noted:
-                clear_note(path)
+                clear_note(target)
             release()
-
-
-def state(path: str) -> State:
-    """Tell whether a lock can be had at this moment, by trying.
-
-    Raises:
-        LockUnavailable: it cannot be had or asked for at all.
-    """
-    attempt = _windows_attempt if sys.platform == "win32" else _attempt
-    if not os.path.exists(path):
-        return "free"
-    try:
-        if (release := attempt(path, False)) is not None:
-            release()
-            return "free"
-        if (release := attempt(path, True)) is not None:
-            release()
-            return "shared"
-    except OSError as error:
-        raise _unavailable(path, f"{path} to see its state", error, shared=True) from error
-    return "exclusive"
 
 
 def inherited() -> tuple[int, ...]:
@@ -189,7 +181,7 @@ def _limit(timeout: float | None) -> float | None:
 
 def _timed_out(wait: _Wait) -> LockTimeout:
     return LockTimeout(
-        f"{wait.what} was locked for {wait.limit or 0:g} s by {describe_holders(wait.path)}\n  lock file: {wait.path}",
+        f"{wait.what} was locked for {wait.limit or 0:g} s by {wait.holders()}\n  lock file: {wait.path}",
         advice="Let it finish or end it, or allow a longer wait with --lock-timeout. Nothing was changed.",
     )
 
@@ -210,7 +202,7 @@ def _unavailable(path: str, what: str, error: OSError, shared: bool = False) -> 
 def _announce(wait: _Wait) -> None:
     if not wait.announced:
         wait.announced = True
-        sys.stderr.write(f"interlock: waiting for {wait.what}: held by {describe_holders(wait.path)}\n")
+        sys.stderr.write(f"interlock: waiting for {wait.what}: held by {wait.holders()}\n")
         sys.stderr.flush()
 
 
@@ -218,10 +210,13 @@ def _announce(wait: _Wait) -> None:
 
 
 def _acquire_in_turn(wait: _Wait, gate: str, shared: bool) -> Callable[[], None]:
-    try:
-        leave = _acquire(gate, wait, shared=False) if gate else None
-    except LockUnavailable:
-        leave = None
+    leave = None
+    if gate and not (shared and wait.path in os.environ.get(HELD_ABOVE, "").split(os.pathsep)):
+        limit = GATE_PATIENCE if wait.limit is None else min(wait.limit, GATE_PATIENCE)
+        turn = _Wait(wait.path, wait.what, limit, time.monotonic() + limit, gate=gate)
+        with contextlib.suppress(LockUnavailable, LockTimeout):
+            leave = _acquire(gate, turn, shared=False)
+        wait.announced = turn.announced
     try:
         return _acquire(wait.path, wait, shared)
     finally:
@@ -236,6 +231,7 @@ def _acquire(path: str, wait: _Wait, shared: bool) -> Callable[[], None]:
     while True:
         try:
             descriptor = _open(path, shared)
+            _open_descriptors.add(descriptor)
             if not _try(fcntl.flock, descriptor, operation | fcntl.LOCK_NB):
                 _block(functools.partial(fcntl.flock, descriptor, operation), descriptor, wait)
         except OSError as error:
@@ -243,9 +239,13 @@ def _acquire(path: str, wait: _Wait, shared: bool) -> Callable[[], None]:
         # Another tool may have deleted the file while we waited (`uv venv --clear`): then this is a lock on nothing.
         if _same_file(descriptor, path):
             _held.descriptors.append(descriptor)
-            _open_descriptors.add(descriptor)
             return functools.partial(_release, descriptor)
-        os.close(descriptor)
+        _close(descriptor)
+
+
+def _close(descriptor: int) -> None:
+    _open_descriptors.discard(descriptor)
+    os.close(descriptor)
 
 
 def _release(descriptor: int) -> None:
@@ -253,21 +253,10 @@ def _release(descriptor: int) -> None:
     import fcntl
 
     _held.descriptors.remove(descriptor)
-    _open_descriptors.discard(descriptor)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
     finally:
-        os.close(descriptor)
-
-
-def _attempt(path: str, shared: bool) -> Callable[[], None] | None:
-    import fcntl
-
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    if _try(fcntl.flock, descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB):
-        return functools.partial(os.close, descriptor)
-    os.close(descriptor)
-    return None
+        _close(descriptor)
 
 
 def _open(path: str, shared: bool) -> int:
@@ -281,17 +270,17 @@ def _open(path: str, shared: bool) -> int:
         if not shared or error.errno not in NOT_WRITABLE:
             raise
         with contextlib.suppress(FileNotFoundError):
-            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            return os.open(path, os.O_RDONLY | NEW)
         raise
 
 
 def _open_or_make(path: str) -> int:
     while True:
         with contextlib.suppress(FileNotFoundError):
-            return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            return os.open(path, os.O_RDWR | NEW)
         with contextlib.suppress(FileExistsError):
             # As readable as the environment: who may not open the file cannot keep anybody from changing what he reads.
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o664)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | NEW, 0o664)
             environment = path.removesuffix(SUFFIX)
             inherit(descriptor, environment if os.path.isdir(environment) else os.path.dirname(path) or ".")
             return descriptor
@@ -304,7 +293,7 @@ def _try(flock: Callable[[int, int], None], descriptor: int, operation: int) -> 
     except BlockingIOError:
         return False
     except OSError:
-        os.close(descriptor)
+        _close(descriptor)
         raise
     return True
 
@@ -315,7 +304,7 @@ def _block(flock: Callable[[], None], descriptor: int, wait: _Wait) -> None:
     Whatever is raised, the descriptor is closed, and with it goes the lock: here, or by the thread once its wait ends.
     """
     if wait.limit is not None and wait.limit <= 0:
-        os.close(descriptor)
+        _close(descriptor)
         raise _timed_out(wait)
     ended, guard = threading.Event(), threading.Lock()
     failures: list[OSError] = []
@@ -328,7 +317,7 @@ def _block(flock: Callable[[], None], descriptor: int, wait: _Wait) -> None:
             failures.append(error)
         with guard:
             if abandoned:
-                os.close(descriptor)
+                _close(descriptor)
             ended.set()
 
     threading.Thread(target=run, daemon=True, name=f"lock {wait.path}").start()
@@ -338,10 +327,10 @@ def _block(flock: Callable[[], None], descriptor: int, wait: _Wait) -> None:
         with guard:
             abandoned = not ended.is_set()
             if not abandoned:
-                os.close(descriptor)
+                _close(descriptor)
         raise
     if failures:
-        os.close(descriptor)
+        _close(descriptor)
         raise failures[0]
 
 
@@ -381,9 +370,3 @@ def _windows_acquire(wait: _Wait, shared: bool) -> Callable[[], None]:
     if release is None:
         raise _timed_out(wait)
     return release
-
-
-def _windows_attempt(path: str, shared: bool) -> Callable[[], None] | None:
-    from interlock.windows_locks import acquire
-
-    return acquire(path, 0.0, shared)

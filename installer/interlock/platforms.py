@@ -23,8 +23,6 @@ F_FULLFSYNC = 51
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2  # <linux/fs.h>
 RENAME_SWAP = 2  # <sys/stdio.h> of Darwin
-# What kernels and file systems answer that do not know the flag, or not the call.
-NO_EXCHANGE = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 
 
 class Platform(Protocol):
@@ -153,18 +151,23 @@ class Windows:
 
 
 def _swap(function: str, arguments: tuple[int | bytes, ...]) -> bool:
-    """Call a function of the C library that exchanges two paths; False where there is none, or the file system has not."""
-    import ctypes
+    """Call a function of the C library that exchanges two paths; False where there is none, or it is refused.
 
-    call = getattr(ctypes.CDLL(None, use_errno=True), function, None)
-    if call is None:
+    Kernels, file systems, overlays and sandboxes refuse it in many ways; who has another way finds out there what is wrong.
+    """
+    try:
+        import ctypes
+
+        call = getattr(ctypes.CDLL(None, use_errno=True), function)
+    except (ImportError, OSError, AttributeError):
         return False
     if call(*arguments) == 0:
         return True
-    number = ctypes.get_errno()
-    if number in NO_EXCHANGE:
-        return False
-    raise OSError(number, os.strerror(number), os.fsdecode(next(word for word in arguments if isinstance(word, bytes))))
+    if (number := ctypes.get_errno()) == errno.ENOENT:
+        raise FileNotFoundError(
+            number, os.strerror(number), next(os.fsdecode(one) for one in arguments if isinstance(one, bytes))
+        )
+    return False
 
 
 def current(name: str = sys.platform) -> Platform:

@@ -124,15 +124,11 @@ def load_prepared(directory: str) -> Prepared:
         ) from error
     if _digest(data) != digest:
         raise InterlockError(f"{path} was edited since it was written", advice=f"Remove {directory}, prepare it again.")
-    for file in prepared.files:
-        if (
-            file.path.startswith("/")
-            or ".." in file.path.split("/")
-            or "\\" in file.path
-            or ":" in file.path.split("/")[0]
-        ):
+    for name in (*(file.path for file in prepared.files), prepared.dist_info):
+        parts = name.split("/")
+        if not {"", ".", ".."}.isdisjoint(parts) or "\\" in name or ":" in parts[0]:
             raise UnsafePath(
-                f"{path} names a file outside of the environment: {file.path}",
+                f"{path} names a file outside of the environment: {name}",
                 advice=f"Remove {directory}, prepare it again.",
             )
     return prepared

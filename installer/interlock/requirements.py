@@ -190,4 +190,5 @@ def _sync(environment: Environment, disk: Disk) -> None:
     for part in parts:
         disk.sync_tree(part, since_ns=since)
     disk.sync_directory(environment.path)
-    disk.write(mark, b"", mtime_ns=now)
+    # Not the same file again: in a shared environment it is another user's, who alone may set its time.
+    disk.publish(mark, b"", mtime_ns=now)

@@ -233,9 +233,7 @@ def _dependency_missing(
 def _carry_out(environment: Environment, change: Change, staging: str, disk: Disk, name: str) -> None:
     with span("commit", name):
         _check_writable(environment, change, disk)
-        exchange = bool(change.replaces) and disk.can_exchange(staged_root(environment.path, staging))
-        operations = change.operations(staging, exchange=exchange)
-        entry = journal.Journal(staging, operations, change.directories, name)
+        entry = journal.Journal(staging, change.operations(staging), change.directories, name)
         journal.perform(environment.path, entry, disk=disk)
 
 

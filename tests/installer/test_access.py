@@ -18,7 +18,8 @@ from interlock.access import changing, reading
 from interlock.durable import Disk
 from interlock.environment import open_environment
 from interlock.errors import LockTimeout, NotAnEnvironment
-from interlock.locks import environment_lock_path, state, uv_lock_path
+from interlock.lock_state import state
+from interlock.locks import environment_lock_path, uv_lock_path
 
 DISK = Disk("fast")
 

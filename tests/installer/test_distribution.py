@@ -89,6 +89,11 @@ def test_a_scan_reads_directory_names_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="symbolic links need a privilege there")
+def test_a_scan_of_what_is_no_directory_finds_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    assert scan([str(tmp_path / "file"), str(tmp_path / "missing"), str(tmp_path / "file" / "below")]) == {}
+
+
 def test_one_directory_under_two_names_is_scanned_once(tmp_path: Path) -> None:
     (tmp_path / "lib" / "core-1.0.dist-info").mkdir(parents=True)
     (tmp_path / "lib64").symlink_to("lib")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import subprocess
 import sys
 import venv
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,7 @@ from interlock.access import changing
 from interlock.durable import Disk
 from interlock.environment import Environment, open_environment
 from interlock.prepared import Prepared
-from interlock.transaction import commit
+from interlock.transaction import commit, uninstall
 
 sys.path.insert(0, str(Path(__file__).parent))
 from prepared_trees import listing, make_prepared, visible
@@ -185,14 +188,14 @@ def test_a_dist_info_that_went_away_before_the_recovery_comes_back(
 
 
 @needs_exchange
-def test_staged_files_that_a_crash_damaged_are_not_put_in_place(
+def test_staged_files_that_a_crash_took_away_are_missed(
     environment: Environment, two: tuple[Prepared, Prepared]
 ) -> None:
     """As after a power loss with durability "fast": the old dist-info stays, and the commit is said to be unfinished."""
     staged = die_after_journal(environment, two, exchanged=False)
     dist_info = Path(environment.absolute(two[0].dist_info))
     before = (dist_info / "RECORD").read_bytes()
-    (staged / "RECORD").write_bytes(b"")
+    shutil.rmtree(staged)
     with changing(environment.path, disk=Disk("fast")):
         pass
     assert (dist_info / "RECORD").read_bytes() == before
@@ -207,9 +210,59 @@ def test_what_another_tool_put_there_after_the_exchange_stays(
 ) -> None:
     """`uv pip install` of the same version between the death and the recovery: its dist-info is not swapped for the old."""
     die_after_journal(environment, two, exchanged=True)
-    installer = Path(environment.absolute(two[0].dist_info)) / "INSTALLER"
-    installer.write_text("uv", encoding="utf-8")
+    dist_info = Path(environment.absolute(two[0].dist_info))
+    (dist_info / "INSTALLER").write_text("uv", encoding="utf-8")
+    record = (dist_info / "RECORD").read_bytes()
     with changing(environment.path, disk=Disk("fast")):
         pass
-    assert installer.read_text(encoding="utf-8") == "uv"
-    assert journal.damaged_distribution(environment.path) == "core"
+    assert (dist_info / "INSTALLER").read_text(encoding="utf-8") == "uv"
+    assert (dist_info / "RECORD").read_bytes() == record
+    assert not (dist_info.parent / "b.py").exists(), "the rest of the commit was done"
+    assert not os.path.lexists(journal.journal_path(environment.path))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="symbolic links need a privilege there")
+@pytest.mark.parametrize("platform", [pytest.param(platforms.Posix(), marks=needs_exchange), Portable()])
+def test_what_cannot_be_read_in_a_dist_info_does_not_stop_a_reinstall(
+    environment: Environment, two: tuple[Prepared, Prepared], platform: platforms.Platform
+) -> None:
+    """An editor's lock is a link to nowhere; a pipe would never end."""
+    old, new = two
+    commit(old, environment.path, disk=Disk("fast"))
+    dist_info = Path(environment.absolute(old.dist_info))
+    (dist_info / ".#METADATA").symlink_to("/nowhere")
+    os.mkfifo(dist_info / "pipe")
+    assert commit(new, environment.path, disk=Disk("fast", platform)).changed
+    assert visible(environment) == ["1.0"]
+
+
+@contextlib.contextmanager
+def overlay_over(lower: str, base: Path) -> Iterator[str]:
+    """Lay an overlayfs over a directory, as a container does over its image."""
+    for name in ("upper", "work", "merged"):
+        (base / name).mkdir()
+    options = f"lowerdir={lower},upperdir={base}/upper,workdir={base}/work,redirect_dir=off"
+    command = ["mount", "-t", "overlay", "overlay", "-o", options, str(base / "merged")]
+    if sys.platform != "linux" or os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("needs root and overlayfs on Linux")
+    try:
+        yield str(base / "merged")
+    finally:
+        subprocess.run(["umount", "-l", str(base / "merged")], check=True)
+
+
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+def test_an_environment_that_an_image_brought_can_be_changed(
+    tmp_path: Path, environment: Environment, version: str
+) -> None:
+    """overlayfs renames no directory of a lower layer (EXDEV)."""
+    commit(make_prepared(tmp_path / "1", environment, "core"), environment.path, disk=Disk("fast"))
+    with overlay_over(environment.path, tmp_path) as path:
+        merged = open_environment(path)
+        new = make_prepared(tmp_path / "2", merged, "core", version, files={"b.py": "2\n"})
+        assert commit(new, path, disk=Disk("full")).changed
+        assert visible(merged) == [version]
+        assert not Path(merged.site_packages[0], "__editable__.core.pth").exists()
+        uninstall(path, ["core"], disk=Disk("full"))
+        assert visible(merged) == []
+        assert not os.path.lexists(journal.damaged_path(path))

@@ -88,7 +88,8 @@ def test_a_directory_whose_name_is_a_pattern(tmp_path: Path) -> None:
 
 def test_a_pattern_stays_in_the_project(tmp_path: Path) -> None:
     """What is named outside counts; what a pattern could find there would be looked for on all of the disk."""
-    (tmp_path / "LICENSE").write_text("", encoding="utf-8")
+    for name in ("LICENSE", "LOST"):
+        (tmp_path / name).write_text("", encoding="utf-8")
     project = tmp_path / "project"
     text = f'[project]\nreadme = "../LICENSE"\nlicense-files = ["../L*", "{tmp_path.as_posix()}/**/L*", "L*"]\n'
     assert files(project, text, "LEGAL") == ["../LICENSE", "LEGAL", "pyproject.toml"]

@@ -322,7 +322,7 @@ def test_a_refusal_before_anything_is_visible_leaves_nothing(
     # Staging has a "pkg" and an "a.py" of its own.
     with staged(prepared, environment.path, DISK) as staging, changing(environment.path, disk=DISK) as held:
         change = changes_to_install(prepared, {}, held)
-        entry = journal.Journal(staging, change.operations(staging, exchange=False), change.directories, "core")
+        entry = journal.Journal(staging, change.operations(staging), change.directories, "core")
         with pytest.raises(DiskError):
             journal.perform(held.path, entry, disk=disk)
     assert listing(environment) == before

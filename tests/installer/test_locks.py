@@ -28,7 +28,8 @@ from interlock.durable import Disk
 from interlock.environment import python_path, record_identity
 from interlock.errors import LockOrderError, LockTimeout, LockUnavailable, UsageError
 from interlock.inventory import inventory
-from interlock.locks import Rank, environment_lock_path, hold, state, uv_lock_path
+from interlock.lock_state import state
+from interlock.locks import Rank, environment_lock_path, hold, uv_lock_path
 
 if TYPE_CHECKING:
     from conftest import RequireTool

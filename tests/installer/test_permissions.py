@@ -266,5 +266,7 @@ def test_an_environment_that_root_makes_for_a_user_is_the_users(place: Path, pyt
 
 
 def foreign(top: Path, user: Person) -> list[str]:
-    """Return what a user does not own below a directory."""
-    return [path for path, status in everything(top) if status.st_uid != user.number]
+    """Return what a user does not own below a directory; of a symbolic link it counts what it leads to."""
+    return [
+        path for path, status in everything(top) if status.st_uid != user.number and not stat.S_ISLNK(status.st_mode)
+    ]

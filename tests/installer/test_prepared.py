@@ -87,10 +87,35 @@ def test_a_manifest_that_was_edited_is_refused(tmp_path: Path) -> None:
         load_prepared(str(tmp_path))
 
 
-@pytest.mark.parametrize("path", ["/etc/passwd", "../outside", "lib/../../outside", "lib\\x", "C:/x"])
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", "../outside", "lib/../../outside", "lib\\x", "C:/x", "", "./x", "a//b", "a/."]
+)
 def test_a_path_out_of_the_environment_is_refused(path: str, tmp_path: Path) -> None:
     store(example(tmp_path, files=(File(path, "ab" * 32, 3, False),)))
     with pytest.raises(UnsafePath, match="outside of the environment"):
+        load_prepared(str(tmp_path))
+    store(example(tmp_path, dist_info=path))
+    with pytest.raises(UnsafePath, match="outside of the environment"):
+        load_prepared(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"name": 1}, {"version": None}, {"source": ["/src"]}, {"environment": "a\0b"}, {"dist_info": {}}),
+        *(
+            {"files": (File("a", "", True, False),)},
+            {"files": (File("a", "", 1, 0),)},
+            {"files": (File([], "", 1, True),)},
+        ),  # type: ignore[arg-type]
+        {"requires": (Requirement("a", "a", "", (1,), ""),)},  # type: ignore[arg-type]
+        {"requires": (Requirement("a", {}, "", (), ""),)},  # type: ignore[arg-type]
+    ],
+)
+def test_a_manifest_whose_values_are_of_another_kind_is_refused(changes: dict[str, Any], tmp_path: Path) -> None:
+    """Its digest is right: somebody wrote it that way."""
+    store(example(tmp_path, **changes))
+    with pytest.raises(InterlockError, match="not a manifest that this version"):
         load_prepared(str(tmp_path))
 
 

@@ -150,7 +150,7 @@ def test_a_command_starts_when_nobody_changes_the_environment(environment: Envir
 
 
 def test_without_locked_the_lock_is_free_while_the_command_runs(environment: Environment) -> None:
-    code = "import sys\nfrom interlock.locks import state\nprint(*map(state, sys.argv[1:]))"
+    code = "import sys\nfrom interlock.lock_state import state\nprint(*map(state, sys.argv[1:]))"
     paths = [environment_lock_path(environment.path), uv_lock_path(environment.path)]
     words = ["run", "--venv", environment.path, "--", sys.executable, "-c", code, *paths]
     assert succeed(*words) == "free free\n"

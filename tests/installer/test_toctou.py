@@ -13,7 +13,8 @@ import pytest
 from interlock.durable import Disk
 from interlock.environment import Environment, open_environment
 from interlock.errors import ChangedMeanwhile, DependencyMissing, FileConflict
-from interlock.locks import environment_lock_path, state, uv_lock_path
+from interlock.lock_state import state
+from interlock.locks import environment_lock_path, uv_lock_path
 from interlock.transaction import commit, uninstall
 
 sys.path.insert(0, str(Path(__file__).parent))

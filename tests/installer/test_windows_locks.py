@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from interlock.errors import LockTimeout, LockUnavailable
-from interlock.locks import _Wait, _windows_acquire, _windows_attempt
+from interlock.lock_state import _windows_attempt
+from interlock.locks import _Wait, _windows_acquire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,8 +72,7 @@ def test_a_lock_that_cannot_be_had_is_refused(tmp_path: Path, shared: bool) -> N
 def test_whether_a_lock_can_be_had_is_known_without_waiting(tmp_path: Path) -> None:
     path = str(tmp_path / "lock")
     release = acquire(path, "it", 0.0, True)
-    assert _windows_attempt(path, False) is None
-    attempt = _windows_attempt(path, True)
-    assert attempt is not None
-    attempt()
+    assert not _windows_attempt(path, False)
+    assert _windows_attempt(path, True)
     release()
+    assert _windows_attempt(path, False)

@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
+from holding import held_elsewhere, release
 from index_server import wheel
-from interlock_runner import python_of, script_of, succeed, verify
+from interlock_runner import SCRIPTS, python_of, script_of, succeed, verify
 from trees import pyproject, write_tree
 
 ROUNDS = int(os.environ.get("INTERLOCK_TEST_ROUNDS", "1"))
@@ -263,19 +264,22 @@ def test_an_edge_waits_for_uv(root: Path, uv: str, tmp_path: Path) -> None:
     whole_after_a_build(root, number)
 
 
+@needs_proc
 def test_uv_clears_an_environment_for_which_we_wait(root: Path, uv: str) -> None:
     """`uv venv --clear` deletes the very file of the lock: who waited for it must not go on with a lock on nothing."""
-    from interlock.locks import Rank, hold, uv_lock_path
-
     number = write_version(root)
     succeed("build", "--root", root, *(f"{name}__editable_prepare" for name in NAMES))
     prepared = root / "out" / "interlock" / "venv" / "projects" / "tools-core" / "prepared"
     command = [*INTERLOCK, "install", str(prepared), "--venv", str(root / ".venv")]
-    with hold(uv_lock_path(str(root / ".venv")), Rank.UV, what="x"):
+    lock = root / ".venv" / ".lock"
+    with held_elsewhere(lock, "UV") as first:
         edge = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        assert edge.stderr is not None
-        assert "waiting for" in edge.stderr.readline()
+        wait_until_it_waits(root, "uv", edge)
         subprocess.run([uv, "venv", "-q", "--clear", str(root / ".venv")], check=True)
+        with held_elsewhere(lock, "UV"):
+            release(first)
+            assert wait_until_it_waits(root, "uv", edge)["state"] == "exclusive"
+            assert "tools-core" not in os.listdir(root / ".venv" / SCRIPTS)
     out, err = edge.communicate()
     # The environment is another one by now, and core needs nothing: it is committed to that, whole.
     assert (edge.returncode, out) == (0, f"installed tools-core {number}.0\n"), err

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from interlock.holders import Holder, holders, waiting
-from interlock.locks import State, environment_lock_path, gate_path, state, uv_lock_path
+from interlock.lock_state import State, state
+from interlock.locks import environment_lock_path, gate_path, uv_lock_path
 
 if TYPE_CHECKING:
     import argparse

@@ -15,9 +15,14 @@ import sys
 from typing import TYPE_CHECKING
 
 from interlock.access import reading
-from interlock.errors import UsageError
+from interlock.environment import open_environment
+from interlock.errors import LockUnavailable, UsageError
+from interlock.journal import journal_path
+from interlock.locks import HELD_ABOVE, NOT_WRITABLE, environment_lock_path
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from interlock.environment import Environment
 
 COMMON = True
@@ -63,10 +68,25 @@ def run(arguments: argparse.Namespace) -> int:
         command = _watched(arguments, command)
     if arguments.locked:
         with reading(arguments.venv, timeout=arguments.lock_timeout) as environment:
-            return _start(environment, command, wait=True)
-    with reading(arguments.venv, timeout=arguments.lock_timeout) as environment:
-        pass  # it is whole at this moment; who wants it to stay so, says --locked
-    return _start(environment, command)
+            held = [environment_lock_path(environment.path), *filter(None, [os.environ.get(HELD_ABOVE)])]
+            return _start(environment, command, wait=True, more={HELD_ABOVE: os.pathsep.join(held)})
+    return _start(_look(arguments), command)
+
+
+def _look(arguments: argparse.Namespace) -> Environment:
+    """Return the environment, whole at this moment; who wants it to stay so, says --locked.
+
+    One whose lock this user may not have (root's, without a lock file) is run in as it is found.
+    """
+    try:
+        with reading(arguments.venv, timeout=arguments.lock_timeout) as environment:
+            return environment
+    except LockUnavailable as error:
+        environment = open_environment(arguments.venv)
+        refused = isinstance(error.__cause__, OSError) and error.__cause__.errno in NOT_WRITABLE
+        if not refused or os.path.lexists(journal_path(environment.path)):
+            raise
+        return environment
 
 
 def _watched(arguments: argparse.Namespace, command: list[str]) -> list[str]:
@@ -106,8 +126,14 @@ def activated(environment: Environment, inherited: dict[str, str]) -> dict[str, 
     return variables
 
 
-def _start(environment: Environment, command: list[str], *, wait: bool = sys.platform == "win32") -> int:
-    variables = activated(environment, dict(os.environ))
+def _start(
+    environment: Environment,
+    command: list[str],
+    *,
+    wait: bool = sys.platform == "win32",
+    more: Mapping[str, str] | None = None,
+) -> int:
+    variables = {**activated(environment, dict(os.environ)), **(more or {})}
     program = _program(command[0], variables["PATH"], environment)
     if program is None:
         sys.stderr.write(
