@@ -12,15 +12,16 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 from collections import deque
 from typing import IO, TYPE_CHECKING, NoReturn, Self
 
 from interlock.locks import inherited
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
-__all__ = ["LAST_LINES", "Output"]
+__all__ = ["LAST_LINES", "Output", "end_running", "told_to_end"]
 
 LAST_LINES = 20
 LONGEST_LINE = 2000
@@ -30,6 +31,8 @@ GRACE = 3.0
 """The seconds that a program has to end by itself, when this process is told to."""
 
 _ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+_running: set[subprocess.Popen[bytes]] = set()
 
 
 class Output:
@@ -53,7 +56,7 @@ class Output:
         Raises:
             OSError: it does not start.
         """
-        with _told_to_end():
+        with told_to_end():
             process = subprocess.Popen(
                 list(command),
                 cwd=cwd,
@@ -63,11 +66,14 @@ class Output:
                 stderr=subprocess.STDOUT,
                 pass_fds=inherited(),
             )
+            _running.add(process)
             try:
                 return process.wait()
             except BaseException:
-                _end(process)
+                _end([process])
                 raise
+            finally:
+                _running.discard(process)
 
     def text(self) -> str:
         """Return all of it."""
@@ -107,7 +113,7 @@ class Output:
 
 
 @contextlib.contextmanager
-def _told_to_end() -> Iterator[None]:
+def told_to_end() -> Iterator[None]:
     """Let SIGTERM and SIGHUP interrupt what is done in the block, as SIGINT does; other threads have no say in that."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -127,13 +133,23 @@ def _interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a program: ask, wait, and kill what does not listen."""
+def end_running() -> None:
+    """End the programs that other threads run: an interrupt reaches the main thread alone."""
+    _end(list(_running))
+
+
+def _end(processes: Collection[subprocess.Popen[bytes]]) -> None:
+    """End programs: ask all, wait, and kill those that do not listen."""
+    end = time.monotonic() + GRACE
     try:
-        process.terminate()
-        process.wait(GRACE)
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait(max(0.0, end - time.monotonic()))
     except (subprocess.TimeoutExpired, KeyboardInterrupt):
         pass
     finally:
-        process.kill()
-        process.wait()
+        for process in processes:
+            process.kill()
+        for process in processes:
+            process.wait()

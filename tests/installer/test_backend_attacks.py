@@ -252,6 +252,28 @@ def succeed_later(place: Path) -> None:
 
 
 @POSIX
+@pytest.mark.parametrize("ignore", ["", IGNORES], ids=["TERM", "TERM ignored"])
+def test_a_generation_that_is_told_to_end_ends_the_backends_that_it_asks(ignore: str, tmp_path: Path) -> None:
+    """They are asked in threads, which no signal reaches."""
+    (tmp_path / "interlock.toml").write_text("", encoding="utf-8")
+    names = [f"p{number}" for number in range(2)]  # as many as are asked at a time, on any machine
+    for name in names:
+        dynamic = 'dynamic = ["dependencies"]\n'
+        make_project(tmp_path / name, name, project=dynamic, backend=hook(HANGS.format(ignore=ignore)))
+    generation = subprocess.Popen(
+        [*START, "gen", "--root", str(tmp_path)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    notes = [tmp_path / name / "hanging" for name in names]
+    while not any(note.exists() and note.read_text() for note in notes):
+        time.sleep(0.01)
+    generation.terminate()
+    _, message = generation.communicate()
+    assert (generation.returncode, message.endswith("interrupted; nothing is left half-done\n")) == (130, True), message
+    for note in notes:
+        assert not note.exists() or is_gone(int(note.read_text()))
+
+
+@POSIX
 def test_an_edge_that_is_killed_leaves_its_backend_the_locks(place: Path, environment: Path) -> None:
     """What the backend writes is guarded until it ends; whoever waits is told for whom."""
     (place / "out").mkdir()

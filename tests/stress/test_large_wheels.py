@@ -77,6 +77,7 @@ def test_a_limit_stops_it_before_anything_is_unpacked(tmp_path: Path) -> None:
     assert "the limit is 1,000,000" in output
     assert "set INTERLOCK_UNPACKED_LIMIT=" in output
     assert sorted(path.name for path in tmp_path.iterdir() if "lock" not in path.name) == ["env", "p"]
+    make_project(project, backend="raise SystemExit(9)\n")  # a variable that is wrong is said before anything is built
     code, _, output = peak_memory(prepare, INTERLOCK_UNPACKED_LIMIT="some")
     assert (code, "INTERLOCK_UNPACKED_LIMIT is 'some', which is no number of bytes" in output) == (2, True)
 
