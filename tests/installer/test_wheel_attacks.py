@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
+from projects import make_project
 from wheels import WHEEL, make_wheel, record_line
 
 from interlock.archive import LARGEST, LARGEST_TEXT, check_path, file_key, unpacked_limit
@@ -28,6 +29,7 @@ from interlock.errors import InterlockError, RecordMismatch, UnsafePath, UsageEr
 from interlock.scripts import parse_scripts
 from interlock.unpack import unpack
 from interlock.wheel import open_wheel
+from interlock_runner import succeed
 
 INFO = "core-1.0.dist-info"
 ENTRY_POINTS = f"{INFO}/entry_points.txt"
@@ -378,6 +380,28 @@ def test_distributions_whose_names_are_none(name: str, tmp_path: Path) -> None:
             archive.writestr(member.replace(INFO, other), data)
     with pytest.raises(WheelError, match="a Name that is none|leads elsewhere|does not fit"), open_wheel(str(renamed)):
         pass
+
+
+def test_directories_whose_names_normalise_alike(tmp_path: Path) -> None:
+    for other in ("Core-1.0.dist-info", "core-1.0.0.dist-info", "c-o-r-e-1.0.dist-info"):
+        path = make_wheel(tmp_path, {f"{other}/METADATA": b"Name: core\nVersion: 1.0\n"})
+        with pytest.raises(WheelError, match="must have one .dist-info directory and has"), open_wheel(path):
+            pass
+    with open_wheel(
+        make_wheel(tmp_path, {"my_core-1.0.dist-info/METADATA": b"Name: My.Core\nVersion: 1.0\n"}, name="my-core")
+    ) as wheel:
+        assert (wheel.name, wheel.dist_info) == ("My.Core", "my_core-1.0.dist-info")
+
+
+def test_a_distribution_that_is_spelled_otherwise_takes_the_place_of_the_other(tmp_path: Path) -> None:
+    env = tmp_path / "env"
+    succeed("venv", env)
+    for name in ("My.Core", "my-core", "MY_CORE"):
+        make_project(tmp_path / name, name)
+        succeed("editable", tmp_path / name, "--venv", env)
+        (found,) = env.rglob("*.dist-info")
+        assert found.name == f"{name.replace('-', '_').replace('.', '_')}-1.0.dist-info"
+        succeed("check", "--venv", env)
 
 
 def test_metadata_lines_end_where_they_end(tmp_path: Path) -> None:
