@@ -252,9 +252,9 @@ def main() -> None:
 
 
 def tell(line: str) -> None:
-    """Show progress, on a terminal only."""
-    if sys.stderr.isatty():
-        sys.stderr.write(f"{line}\n")
+    """Show progress, apart from the result."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 def machine() -> dict[str, str]:

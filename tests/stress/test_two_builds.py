@@ -7,14 +7,13 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from index_server import serve
-from interlock_runner import python_of, succeed, verify
+from interlock_runner import succeed, verify
 from trees import pyproject, write_tree
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "installer"))
@@ -103,78 +102,63 @@ def test_two_checkouts_with_one_cache(tmp_path: Path) -> None:
             assert {one["name"]: one["version"] for one in listed} == dict.fromkeys(names, f"{number}.0")
 
 
+# Readers and writers, each a process that asks for the lock again and again.
 READER = """
 import sys, time
 from interlock.environment import open_environment
 environment = open_environment(sys.argv[1])
-for _ in range(int(sys.argv[2])):
+sys.stdin.read()
+for _ in range(4):
     before = time.monotonic()
     with environment.shared():
         print(time.monotonic() - before)
-        time.sleep(0.005)
+        time.sleep(0.02)
 """
 
 
 @pytest.mark.skipif(os.name == "nt", reason="without the gate, Windows promises no order")
 def test_many_readers_and_as_many_writers_all_end(tmp_path: Path) -> None:
     """A stream of readers that never lets the lock go free does not starve the writers, nor they the readers."""
-    root = tmp_path / "ws"
-    write_projects(root / "libs", 1, count=4)
+    root, timings = tmp_path / "ws", tmp_path / "timings.jsonl"
+    modules = write_projects(root / "libs", 1, count=4)
     succeed("build", "--root", root)
     environment = root / ".venv"
-    tree = root / "out" / "interlock" / "venv" / "projects"
     prepared = []
     for number in (2, 3):
-        modules = write_projects(root / "libs", number, count=4)
+        write_projects(root / "libs", number, count=4)
         for module in modules:
-            output = tmp_path / f"{module}-{number}"
-            succeed("prepare", root / "libs" / module, "--venv", environment, "--output", output)
-            prepared.append(str(output))
-    assert tree.is_dir()
-    locked = [*INTERLOCK, "run", "--locked", "--venv", str(environment), "--", "python", "-I", "-c", "pass"]
-    waits: dict[str, list[float]] = {"interlock install": [], "interlock run --locked": [], "environment.shared()": []}
-    stop, guard = threading.Event(), threading.Lock()
-
-    def timed(kind: str, command: list[str]) -> None:
-        before = time.monotonic()
-        result = subprocess.run(command, capture_output=True, text=True)
-        with guard:
-            waits[kind].append(time.monotonic() - before)
-        assert result.returncode == 0, result.stderr
-
-    def stream() -> None:
-        """One of the readers that come again and again, until all others have ended."""
-        while not stop.is_set():
-            result = subprocess.run(
-                [sys.executable, "-c", READER, str(environment), "20"], capture_output=True, text=True
-            )
-            with guard:
-                waits["environment.shared()"] += map(float, result.stdout.split())
-            assert result.returncode == 0, result.stderr
-
-    streams = [threading.Thread(target=stream) for _ in range(4)]
-    others = [
-        threading.Thread(target=timed, args=(kind, command))
-        for number in range(MANY)
-        for kind, command in (
-            (
-                "interlock install",
-                [*INTERLOCK, "install", prepared[number % len(prepared)], "--venv", str(environment)],
-            ),
-            ("interlock run --locked", locked),
-        )
+            prepared.append(str(tmp_path / f"{module}-{number}"))
+            succeed("prepare", root / "libs" / module, "--venv", environment, "--output", prepared[-1])
+    pipe = subprocess.PIPE
+    reading = [sys.executable, "-c", READER, str(environment)]
+    readers = [subprocess.Popen(reading, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(MANY * ROUNDS)]
+    writing = [
+        [*INTERLOCK, "install", prepared[number % len(prepared)], "--venv", str(environment)]
+        for number in range(MANY * ROUNDS)
     ]
-    for thread in [*streams, *others]:
-        thread.start()
-    for thread in others:
-        thread.join()
-    stop.set()
-    for thread in streams:
-        thread.join()
-    assert len(waits["interlock install"]) == len(waits["interlock run --locked"]) == MANY
+    locked = [*INTERLOCK, "run", "--locked", "--venv", str(environment), "--", "python", "-I", "-S", "-c", "pass"]
+    writers = threading.Thread(target=at_once, args=([*writing, locked],), kwargs={"INTERLOCK_TIMINGS": str(timings)})
+    writers.start()
+    waits: dict[str, list[float]] = {"reader": [], "writer": []}
+    for reader in readers:
+        assert reader.stdin is not None
+        reader.stdin.close()
+    for reader in readers:
+        assert reader.stdout is not None
+        assert reader.stderr is not None
+        waits["reader"] += map(float, reader.stdout.read().split())
+        assert reader.wait() == 0, reader.stderr.read()
+        reader.stdout.close()
+        reader.stderr.close()
+    writers.join()
+    spans = [json.loads(line) for line in timings.read_text(encoding="utf-8").splitlines()]
+    waits["writer"] += [span["seconds"] for span in spans if span["span"] == "lock wait"]
+    assert {kind: len(seconds) for kind, seconds in waits.items()} == {
+        "reader": 4 * MANY * ROUNDS,
+        "writer": MANY * ROUNDS,
+    }
     for kind, seconds in waits.items():
         ordered = sorted(seconds)
         p50, p99 = ordered[len(ordered) // 2], ordered[int(len(ordered) * 0.99)]
-        print(f"{kind:<24}{len(ordered):>6} times, p50 {p50:.3f} s, p99 {p99:.3f} s, max {ordered[-1]:.3f} s")
+        print(f"{kind}: {len(ordered)} waits, p50 {p50:.3f} s, p99 {p99:.3f} s, max {ordered[-1]:.3f} s")
     verify(environment, [])
-    assert python_of(environment)
