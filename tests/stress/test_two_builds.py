@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections import Counter
 from pathlib import Path
 
@@ -102,20 +101,25 @@ def test_two_checkouts_with_one_cache(tmp_path: Path) -> None:
             assert {one["name"]: one["version"] for one in listed} == dict.fromkeys(names, f"{number}.0")
 
 
-# Readers and writers, each a process that asks for the lock again and again.
+# Asks for the lock again and again, until told to end: so many of them never let it go free by themselves.
 READER = """
-import sys, time
+import sys, threading, time
 from interlock.environment import open_environment
 environment = open_environment(sys.argv[1])
-sys.stdin.read()
-for _ in range(4):
+waits, done = [], threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), done.set()), daemon=True).start()
+while True:
     before = time.monotonic()
     with environment.shared():
-        print(time.monotonic() - before)
-        time.sleep(0.02)
+        waits.append(time.monotonic() - before)
+        time.sleep(0.05)
+    if done.is_set():
+        break
+print(*waits)
 """
 
 
+@pytest.mark.timeout(300 * ROUNDS)
 @pytest.mark.skipif(os.name == "nt", reason="without the gate, Windows promises no order")
 def test_many_readers_and_as_many_writers_all_end(tmp_path: Path) -> None:
     """A stream of readers that never lets the lock go free does not starve the writers, nor they the readers."""
@@ -137,8 +141,7 @@ def test_many_readers_and_as_many_writers_all_end(tmp_path: Path) -> None:
         for number in range(MANY * ROUNDS)
     ]
     locked = [*INTERLOCK, "run", "--locked", "--venv", str(environment), "--", "python", "-I", "-S", "-c", "pass"]
-    writers = threading.Thread(target=at_once, args=([*writing, locked],), kwargs={"INTERLOCK_TIMINGS": str(timings)})
-    writers.start()
+    at_once([*writing, locked], INTERLOCK_TIMINGS=str(timings))
     waits: dict[str, list[float]] = {"reader": [], "writer": []}
     for reader in readers:
         assert reader.stdin is not None
@@ -150,13 +153,10 @@ def test_many_readers_and_as_many_writers_all_end(tmp_path: Path) -> None:
         assert reader.wait() == 0, reader.stderr.read()
         reader.stdout.close()
         reader.stderr.close()
-    writers.join()
     spans = [json.loads(line) for line in timings.read_text(encoding="utf-8").splitlines()]
     waits["writer"] += [span["seconds"] for span in spans if span["span"] == "lock wait"]
-    assert {kind: len(seconds) for kind, seconds in waits.items()} == {
-        "reader": 4 * MANY * ROUNDS,
-        "writer": MANY * ROUNDS,
-    }
+    assert len(waits["writer"]) == MANY * ROUNDS
+    assert len(waits["reader"]) >= MANY * ROUNDS
     for kind, seconds in waits.items():
         ordered = sorted(seconds)
         p50, p99 = ordered[len(ordered) // 2], ordered[int(len(ordered) * 0.99)]
