@@ -109,8 +109,10 @@ def perform(environment: str, journal: Journal, *, disk: Disk) -> None:
         _do_all(environment, journal, done, disk)
     except (InterlockError, OSError):
         if all(operation[0] == "directory" for operation in done) and not os.path.lexists(_aside(environment, journal)):
-            for _, path in reversed(done):
-                disk.remove_directory(_inside(environment, path))
+            # The one that failed may have made its directory, and not been able to sync it.
+            for operation in reversed(journal.operations[: len(done) + 1]):
+                if operation[0] == "directory":
+                    disk.remove_directory(_inside(environment, operation[1]))
             _forget(environment, disk)
         raise
     _finish(environment, journal, disk)
