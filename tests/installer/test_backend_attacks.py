@@ -18,6 +18,10 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from projects import make_project
 
+from interlock.durable import Disk
+from interlock.environment import open_environment
+from interlock.errors import BackendError, InterlockError, WheelError
+from interlock.prepare import project_metadata
 from interlock_runner import interlock, python_of, succeed
 from measured import peak_memory
 
@@ -382,3 +386,50 @@ def test_it_makes_no_wheel(made: str, code: int, message: str, place: Path, envi
     body = f"path = os.path.join(wheel_directory, 'x-1.0-py3-none-any.whl')\n{made}\nreturn os.path.basename(path)"
     fails(place, environment, hook(body), code, message)
     (place / "p" / "core-1.0-py3-none-any.whl").unlink(missing_ok=True)
+
+
+METADATA_HOOK = """
+def prepare_metadata_for_build_editable(metadata_directory, config_settings=None):
+    info = os.path.join(metadata_directory, "core-1.0.dist-info")
+    os.mkdir(info)
+    path = os.path.join(info, "METADATA")
+    {made}
+    return {returned}
+"""
+INFO = "os.path.basename(info)"
+
+
+@POSIX
+@pytest.mark.parametrize(
+    ("made", "returned", "error", "message"),
+    [
+        ("open(path, 'wb').write(b'Name: \\xff')", INFO, WheelError, "METADATA that cannot be read: 'utf-8'"),
+        ("pass", INFO, WheelError, "METADATA that cannot be read: .*No such file"),
+        ("os.mkfifo(path)", INFO, WheelError, "METADATA that is none"),
+        ("os.mkdir(path)", INFO, WheelError, "METADATA that is none"),
+        ("open(path, 'wb').truncate(17 << 20)", INFO, WheelError, "METADATA that is none"),
+        (
+            "pass",
+            "'../x.dist-info'",
+            BackendError,
+            "returned '../x.dist-info' from prepare_metadata_for_build_editable",
+        ),
+        ("pass", "'.'", BackendError, "returned '.' from"),
+        ("pass", "''", BackendError, "returned '' from"),
+        ("os.rename(info, path := info + 'x')", INFO, BackendError, "and made no .dist-info of that name"),
+        (
+            "os.symlink('/', info + '.dist-info')",
+            "os.path.basename(info) + '.dist-info'",
+            BackendError,
+            "made no .dist-info",
+        ),
+    ],
+)
+def test_it_makes_no_metadata(
+    made: str, returned: str, error: type[InterlockError], message: str, tmp_path: Path, environment: Path
+) -> None:
+    project = make_project(tmp_path / "p", backend=METADATA_HOOK.format(made=made, returned=returned))
+    interpreter = open_environment(str(environment)).interpreter
+    with pytest.raises(error, match=message) as caught:
+        project_metadata(str(project), interpreter=interpreter, disk=Disk("fast"))
+    assert type(caught.value) is error
