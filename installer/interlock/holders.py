@@ -41,7 +41,10 @@ class Holder:
         edge = f", edge {self.edge}" if self.edge else ""
         since = time.strftime(", since %H:%M:%S", time.localtime(self.since)) if self.since else ""
         ended = "" if self.alive else "; it has ended, and a process that it started goes on"
-        return f"process {self.pid} ({self.command or 'unknown'}{edge}){since}{ended}"
+        # Another process's command line goes to a terminal: nothing in it may steer that.
+        text = f"{self.command or 'unknown'}{edge}"
+        shown = "".join(character if character.isprintable() else " " for character in text)
+        return f"process {self.pid} ({shown}){since}{ended}"
 
 
 def write_note(lock: int | str) -> None:

@@ -7,6 +7,7 @@ import sys
 from typing import Literal
 
 from interlock.errors import LockUnavailable
+from interlock.locks import NOT_WRITABLE
 
 __all__ = ["State", "state"]
 
@@ -36,7 +37,7 @@ def state(path: str) -> State:
 def _attempt(path: str, shared: bool) -> bool:
     import fcntl
 
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    descriptor = _open(path, os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -44,6 +45,16 @@ def _attempt(path: str, shared: bool) -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+def _open(path: str, flags: int) -> int:
+    """Open a lock file for writing where this user may: NFS gives an exclusive lock on nothing else (flock(2))."""
+    try:
+        return os.open(path, os.O_RDWR | flags)
+    except OSError as error:
+        if error.errno not in NOT_WRITABLE:
+            raise
+    return os.open(path, os.O_RDONLY | flags)
 
 
 def _windows_attempt(path: str, shared: bool) -> bool:

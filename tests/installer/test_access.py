@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from holding import held_elsewhere
-from interlock import journal
+from interlock import access, journal
 from interlock.access import changing, reading
 from interlock.durable import Disk
 from interlock.environment import open_environment
-from interlock.errors import LockTimeout, NotAnEnvironment
+from interlock.errors import LockTimeout, LockUnavailable, NotAnEnvironment
 from interlock.lock_state import state
 from interlock.locks import environment_lock_path, uv_lock_path
 
@@ -136,3 +136,29 @@ def test_an_unfinished_commit_is_not_read_by_who_cannot_finish_it(path: str) -> 
     unfinished(path)
     with held(environment_lock_path(path)), pytest.raises(LockTimeout), reading(path, timeout=0.05):
         pass
+
+
+@pytest.mark.skipif(os.name == "nt", reason="symbolic links need a privilege there")
+@pytest.mark.parametrize("kind", ["link to nowhere", "directory"])
+def test_a_journal_that_is_none_stops_no_reader(path: str, kind: str) -> None:
+    with changing(path, disk=DISK):
+        pass
+    place = Path(journal.journal_path(path))
+    place.symlink_to("/nowhere") if kind != "directory" else place.mkdir()
+    with reading(path):
+        assert not os.path.lexists(place)
+    assert os.path.lexists(journal.damaged_path(path))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes")
+def test_who_cannot_finish_a_change_is_told_what_is_to_be_done(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    unfinished(path)
+
+    def refused(*_: object, **__: object) -> None:
+        raise LockUnavailable("cannot lock it: Permission denied")
+
+    monkeypatch.setattr(access, "changing", refused)
+    with pytest.raises(LockUnavailable, match="was interrupted, and cannot be finished: cannot lock it") as caught:
+        with reading(path):
+            pass
+    assert "let somebody who may write there" in caught.value.advice

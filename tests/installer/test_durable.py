@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
@@ -308,3 +309,39 @@ def test_set_mtime_sets_the_modification_time(disk: Disk, tmp_path: Path) -> Non
     (tmp_path / "f").write_bytes(b"")
     disk.set_mtime(str(tmp_path / "f"), 3_000_000_000)
     assert (tmp_path / "f").stat().st_mtime_ns == 3_000_000_000
+
+
+@pytest.mark.skipif(os.name == "nt", reason="owners")
+def test_what_root_gives_away_is_not_what_a_link_leads_to(tmp_path: Path) -> None:
+    """The owner of a directory can put a link in the place of what root made there, at any moment."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "key").touch()
+    home = tmp_path / "home"
+    (home / "tree").mkdir(parents=True)
+    (home / "tree" / "file").touch()
+    (home / "tree" / "link").symlink_to(secret / "key")
+    (home / "tree" / "directory").symlink_to(secret)
+    (home / "elsewhere").symlink_to(secret)
+    os.link(secret / "key", home / "tree" / "name of a cache's file")
+    os.chown(home, 12345, 12345)
+    disk = Disk("fast")
+    disk.adopt_tree(str(home / "tree"), str(home))
+    with contextlib.suppress(OSError):
+        disk.adopt_tree(str(home / "elsewhere"), str(home))
+    assert {(home / "tree").stat().st_uid, (home / "tree" / "file").stat().st_uid} == {12345}
+    assert {secret.stat().st_uid, (secret / "key").stat().st_uid} == {0}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="groups")
+def test_what_has_the_right_mode_already_is_left_alone(tmp_path: Path) -> None:
+    """A later time of change would have all of it synced again."""
+    tmp_path.chmod(0o2775)
+    disk = Disk("fast")
+    disk.make_directory(str(tmp_path / "a"))
+    disk.write(str(tmp_path / "a" / "b"), b"")
+    before = [os.stat(tmp_path / name).st_ctime_ns for name in ("a", "a/b")]
+    disk.adopt_tree(str(tmp_path / "a"), str(tmp_path))
+    assert [os.stat(tmp_path / name).st_ctime_ns for name in ("a", "a/b")] == before

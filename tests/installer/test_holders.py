@@ -105,6 +105,7 @@ def test_a_child_that_keeps_the_lock_of_a_dead_process_is_said_to(tmp_path: Path
     [
         (Holder(7), "process 7 (unknown)"),
         (Holder(7, "uv pip install x"), "process 7 (uv pip install x)"),
+        (Holder(7, "python -c\nx\x1b[2J"), "process 7 (python -c x [2J)"),
         (Holder(7, "interlock install", "a.stamp"), "process 7 (interlock install, edge a.stamp)"),
     ],
 )

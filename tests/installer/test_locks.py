@@ -171,6 +171,36 @@ def test_a_forked_child_neither_keeps_nor_ends_a_lock(tmp_path: Path, leaves: st
 
 @POSIX
 @pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+def test_a_child_that_is_forked_during_a_wait_keeps_nothing_locked(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    reads, writes = os.pipe()
+    had = threading.Event()
+
+    def wait() -> None:
+        with hold(str(path), Rank.ENVIRONMENT, what="x"):
+            had.set()
+
+    with held_elsewhere(path) as process:
+        waiter = threading.Thread(target=wait)
+        waiter.start()
+        wait_until(lambda: any(thread.name == f"lock {path}" for thread in threading.enumerate()))
+        assert process.stdin is not None
+        if (child := os.fork()) == 0:
+            os.close(writes)
+            os.close(process.stdin.fileno())
+            os.read(reads, 1)
+            os._exit(0)
+        release(process)
+        had.wait()
+        waiter.join()
+    assert is_free(path)
+    os.close(writes)
+    os.waitpid(child, 0)
+    os.close(reads)
+
+
+@POSIX
+@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 def test_a_forked_child_that_lives_on_keeps_nothing_locked(tmp_path: Path) -> None:
     reads, writes = os.pipe()
     with hold(str(tmp_path / "lock"), Rank.ENVIRONMENT, what="x"):
@@ -226,6 +256,61 @@ def test_a_gate_that_cannot_be_had_is_done_without(tmp_path: Path) -> None:
     with hold(str(tmp_path / "lock"), Rank.ENVIRONMENT, what="x", gate=str(tmp_path / "missing" / "gate")):
         assert not is_free(tmp_path / "lock")
     assert not (tmp_path / "missing").exists()
+
+
+@POSIX
+@pytest.mark.parametrize("limit", [None, 30.0])
+def test_a_stopped_process_at_the_gate_does_not_stop_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: float | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(locks, "GATE_PATIENCE", 1.2)
+    path, gate = tmp_path / "lock", tmp_path / "gate"
+    with held_elsewhere(gate) as stopped:
+        with hold(str(path), Rank.ENVIRONMENT, what="x", timeout=limit, gate=str(gate)):
+            assert not is_free(path)
+    assert f"process {stopped.pid} " in (said := capsys.readouterr().err)
+    assert said.rstrip().endswith("whose turn it is")
+
+
+@POSIX
+def test_a_gate_that_is_not_had_at_once_is_no_time_out(tmp_path: Path) -> None:
+    path, gate = tmp_path / "lock", tmp_path / "gate"
+    with held_elsewhere(gate), hold(str(path), Rank.ENVIRONMENT, what="x", shared=True, timeout=0, gate=str(gate)):
+        assert state(str(path)) == "shared"
+
+
+@POSIX
+def test_who_runs_below_a_reader_does_not_wait_behind_who_waits_for_that_reader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `interlock list` in `interlock run --locked`, while a writer waits: each would wait for the other."""
+    monkeypatch.setattr(locks, "GATE_PATIENCE", 500.0)
+    path, gate = tmp_path / "lock", tmp_path / "gate"
+    with held_elsewhere(path, mode="shared"), held_elsewhere(gate):
+        monkeypatch.setenv(locks.HELD_ABOVE, f"/other.lock{os.pathsep}{path}")
+        with hold(str(path), Rank.ENVIRONMENT, what="x", shared=True, gate=str(gate)):
+            pass
+
+
+@POSIX
+def test_a_lock_file_is_not_opened_through_a_link(tmp_path: Path) -> None:
+    """In a directory of somebody else's, a link would lead root to any file."""
+    (tmp_path / "victim").write_bytes(b"important")
+    (tmp_path / "lock").symlink_to(tmp_path / "victim")
+    for shared in (True, False):
+        with pytest.raises(LockUnavailable), hold(str(tmp_path / "lock"), Rank.UV, what="x", shared=shared):
+            pass
+    assert (tmp_path / "victim").read_bytes() == b"important"
+
+
+@POSIX
+def test_a_note_is_in_the_file_that_is_locked(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with hold(str(path), Rank.ENVIRONMENT, what="x"):
+        path.rename(tmp_path / "moved")
+        path.write_bytes(b"another file")
+    assert path.read_bytes() == b"another file"
+    assert (tmp_path / "moved").read_bytes() == b""
 
 
 @POSIX

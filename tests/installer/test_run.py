@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import argparse
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from holding import held_elsewhere
 from interlock import journal
+from interlock.commands import run
 from interlock.create import create_environment
 from interlock.durable import Disk
 from interlock.environment import Environment
+from interlock.errors import LockUnavailable
+from interlock.lock_state import state
 from interlock.locks import environment_lock_path, uv_lock_path
 from interlock_runner import interlock, succeed
 
@@ -155,6 +162,43 @@ def test_without_locked_the_lock_is_free_while_the_command_runs(environment: Env
     words = ["run", "--venv", environment.path, "--", sys.executable, "-c", code, *paths]
     assert succeed(*words) == "free free\n"
     assert succeed("run", "--venv", environment.path, "--locked", *words[3:]) == "shared shared\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the waiter is seen in /proc/locks")
+def test_a_reader_below_a_locked_command_does_not_wait_for_who_waits_for_that(environment: Environment) -> None:
+    command = [sys.executable, "-P", "-m", "interlock"]
+    code = (
+        "import subprocess, sys, time\nfrom interlock.holders import waiting\n"
+        "while not waiting(sys.argv[1]): time.sleep(0.01)\n"
+        f"subprocess.run([*{command!r}, 'list', '--venv', {environment.path!r}], check=True)\nprint('read')"
+    )
+    lock = environment_lock_path(environment.path)
+    words = ["run", "--venv", environment.path, "--locked", "--", sys.executable, "-c", code, lock]
+    with subprocess.Popen([*command, *words], stdout=subprocess.PIPE, text=True) as reader:
+        while state(lock) != "shared":
+            time.sleep(0.01)
+        with subprocess.Popen(
+            [*command, "requirements", "--venv", environment.path], stderr=subprocess.DEVNULL
+        ) as writer:
+            assert reader.communicate()[0] == "read\n"
+            assert (reader.returncode, writer.wait()) == (0, 0)
+
+
+@POSIX
+def test_who_may_not_lock_an_environment_may_run_in_it(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that root made with another tool; but not in the middle of a change that nobody finished."""
+
+    def refused(path: str, **_: object) -> NoReturn:
+        raise LockUnavailable("no") from PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(run, "reading", refused)
+    arguments = argparse.Namespace(venv=environment.path, lock_timeout=None)
+    assert run._look(arguments).path == environment.path
+    Path(journal.journal_path(environment.path)).touch()
+    with pytest.raises(LockUnavailable):
+        run._look(arguments)
 
 
 def test_what_a_killed_process_left_is_finished_before_a_command_starts(environment: Environment) -> None:

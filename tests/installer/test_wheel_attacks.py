@@ -31,6 +31,7 @@ from interlock.unpack import unpack
 from interlock.wheel import open_wheel
 from interlock_runner import succeed
 
+ROUNDS = int(os.environ.get("INTERLOCK_TEST_ROUNDS", "150"))
 INFO = "core-1.0.dist-info"
 ENTRY_POINTS = f"{INFO}/entry_points.txt"
 
@@ -527,7 +528,7 @@ PIECES += [
 NAMES = st.lists(st.sampled_from(PIECES) | st.text(max_size=3), min_size=1, max_size=5).map("/".join)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=ROUNDS, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     names=st.lists(
         st.tuples(NAMES, st.sampled_from([0o100644, 0o100755, 0o120777, 0o040755, 0, 0o010644])), max_size=4
@@ -562,7 +563,7 @@ def test_nothing_is_written_outside_of_the_tree(
         assert not (tree / "pyvenv.cfg").exists()
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=2 * ROUNDS, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=st.lists(st.tuples(st.integers(0, 1 << 20), st.integers(0, 255)), min_size=1, max_size=8))
 def test_an_archive_with_wrong_bytes_is_refused_or_read(changes: list[tuple[int, int]], tmp_path: Path) -> None:
     path = make_wheel(tmp_path)
