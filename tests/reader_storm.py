@@ -199,6 +199,7 @@ class Readers:
     def __init__(self, environment: Path, subjects: Sequence[Subject], *, long_lived: int = 1, uv: str = "") -> None:
         self.environment, self.subjects, self.long_lived, self.uv = environment, subjects, long_lived, uv
         self.python = str(environment / SCRIPTS / "python")
+        self.programs = 0  # that have read and ended
         self.tally, self.done, self.guard = Tally(), threading.Event(), threading.Lock()
         ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
         self.site_packages = subprocess.run([self.python, "-c", ask], capture_output=True, text=True).stdout.strip()
@@ -233,6 +234,7 @@ class Readers:
     def _repeat(self) -> None:
         for read in itertools.cycle(self._programs()):
             read()
+            self.programs += 1
             if self.done.is_set():
                 break
 
@@ -290,10 +292,10 @@ class Readers:
             self._count(kind, f"{wrong} {last}".strip(), gone)
 
 
-def wait_for(seconds: float, writers: Sequence[threading.Thread]) -> None:
-    """Wait, but no longer than the writers are at work: one that ended early has failed."""
+def wait_for(seconds: float, writers: Sequence[threading.Thread], enough: Callable[[], bool]) -> None:
+    """Wait so long and until it is enough, but no longer than the writers are at work: one that ended early has failed."""
     end = time.monotonic() + seconds
-    while time.monotonic() < end and all(writer.is_alive() for writer in writers):
+    while (time.monotonic() < end or not enough()) and all(writer.is_alive() for writer in writers):
         time.sleep(0.05)
 
 

@@ -22,6 +22,8 @@ from trees import pyproject, write_tree
 
 ROUNDS = int(os.environ.get("INTERLOCK_TEST_ROUNDS", "1"))
 SECONDS = 6.0 * ROUNDS  # of each storm
+# However slow the machine is: so many commits, and programs that read meanwhile.
+COMMITS, PROGRAMS = 60 * ROUNDS, 13 * ROUNDS
 NAMES = ("stormy-core", "stormy-leaf", "stormy-other")
 # Version and build of each step: reinstalls, an upgrade, a downgrade.
 REINSTALLS = (("1.0", "a"), ("1.0", "b"))
@@ -29,7 +31,7 @@ UPGRADES = (("1.0", "a"), ("1.0", "b"), ("2.0", "a"), ("2.0", "b"))
 
 pytestmark = [
     pytest.mark.stress,
-    pytest.mark.timeout(120 + 40 * ROUNDS),
+    pytest.mark.timeout(300 * ROUNDS),
     pytest.mark.skipif(os.name == "nt", reason="the readers hold directories open, as Windows does not let them"),
 ]
 
@@ -127,7 +129,7 @@ def storm(
     with readers.at_work() as tally:
         for writer in writers:
             writer.start()
-        wait_for(SECONDS, writers)
+        wait_for(SECONDS, writers, lambda: writers[0].commits >= COMMITS and readers.programs >= PROGRAMS)
         for writer in writers:
             writer.done.set()
         for writer in writers:
@@ -137,7 +139,6 @@ def storm(
     print(f"bad: {dict(tally.bad)}")
     verify(environment, [name.replace("-", "_") for name in NAMES])
     succeed("check", "--venv", environment)
-    assert writers[0].commits > 3
     return tally
 
 

@@ -25,11 +25,11 @@ MANY = 128
 pytestmark = [pytest.mark.stress, pytest.mark.timeout(1200)]
 
 
-def write_projects(libs: Path, number: int, count: int = 8) -> list[str]:
-    """Write projects, each of which needs the one before it, in a version of their own; return their modules."""
+def write_projects(libs: Path, number: int, count: int = 12) -> list[str]:
+    """Write projects, all of which need the first, in a version of their own; return their modules."""
     modules = [f"two_{index}" for index in range(count)]
     for index, module in enumerate(modules):
-        needs = modules[max(0, index - 1) : index]
+        needs = modules[: min(index, 1)]
         imports = "".join(f"    import {one}\n" for one in needs)
         more = f'description = "one of many"\n[project.scripts]\n{module} = "{module}:main"'
         write_tree(
