@@ -27,8 +27,11 @@ DEEP = "[" * 5000 + "]" * 5000
         (parse_json, "{"),
         (parse_json, "9" * 5000),
         (parse_toml, f"x = {DEEP}"),
-    ]
-    + [(parse_toml, b"x = '\xff'"), (parse_toml, "x"), (parse_toml, "x = " + "9" * 5000), (parse_toml, "[a]\n[a]\n")],
+        (parse_toml, b"x = '\xff'"),
+        (parse_toml, "x"),
+        (parse_toml, "x = " + "9" * 5000),
+        (parse_toml, "[a]\n[a]\n"),
+    ],
 )
 def test_what_cannot_be_read(parse: Callable[[Any], object], text: str | bytes) -> None:
     with pytest.raises(ValueError):
