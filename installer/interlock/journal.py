@@ -277,6 +277,9 @@ class _Step:
             raise FileNotFoundError(errno.ENOENT, "the staged files are gone", staged)
         elif there != new and here != old:
             return  # a crash came while they were replaced one by one
+        if there == new:
+            # One by one, perhaps, and a power loss could undo that: no staged file may be out of reach before it is certain.
+            self.disk.sync_tree(destination)
         if os.path.lexists(staged):
             self._set_aside(staged)  # the old one: it must not be taken for what is to come
 
