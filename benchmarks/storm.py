@@ -10,9 +10,10 @@ environment of each tool's own, made by `python -m venv`. One after the other:
   read importlib.metadata, call entry points, run console scripts, `pip list` and `uv pip list` (tests/reader_storm.py).
   A bad read is an error, no metadata, a version that never was, or half a dist-info. "Retired" are those where a reader
   listed a directory that had left as a whole when it opened it: unavoidable for upgrades without a lock.
-* kills: an install of all projects, killed with SIGKILL (all of its processes) at a moment drawn evenly from its duration.
-  Then an independent verifier (tests/verifier.py) says what a reader finds: RECORD against disk, half dist-infos,
-  duplicates, missing distributions, imports. Then the same command runs again, to its end, and the verifier too.
+* kills: an install of all projects, killed with SIGKILL (all of its processes) at a moment drawn evenly, half of them from
+  its whole duration, half from the time between its first and its last change of site-packages; those that come too late
+  are not counted. Then an independent verifier (tests/verifier.py) says what a reader finds: RECORD against disk, half
+  dist-infos, duplicates, missing distributions, imports. Then the same command runs again, to its end, and the verifier too.
 
 Needs uv, and an index for flit_core and pip. Linux and macOS.
 """
@@ -20,6 +21,7 @@ Needs uv, and an index for flit_core and pip. Linux and macOS.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
 import os
@@ -93,11 +95,11 @@ class Kills:
     """How many kills left something broken: at once, and after the tool's next run; `left_over` is rubbish and no more."""
 
     kills: int = 0
-    killed: int = 0  # the others came after the end
     broken: int = 0
     after: int = 0
     left_over: int = 0
     failed: int = 0
+    found: Counter[str] = field(default_factory=Counter)
     problems: Counter[str] = field(default_factory=Counter)
 
 
@@ -141,19 +143,25 @@ def storm(world: World, steps: tuple[tuple[str, str], ...], seconds: float) -> S
     return result
 
 
-def kill_often(world: World, kills: int, chance: random.Random, progress: Callable[[], None]) -> Kills:
-    """Kill installs, and look at what they leave."""
-    result = Kills(kills)
+def kill_often(world: World, kills: int, aimed: bool, chance: random.Random, progress: Callable[[str], None]) -> Kills:
+    """Kill installs, and look at what they leave; `aimed` is at the time in which site-packages changes."""
+    result = Kills()
     checkouts = itertools.cycle(("two", "one"))
-    lasts = sorted(run(world.install(next(checkouts))) for _ in range(4))[1]
-    for checkout in itertools.islice(checkouts, kills):
-        result.killed += kill_within(world.install(checkout), chance.uniform(0, lasts))
-        found = problems(world)
+    lasts = Install(world, next(checkouts)).lasts(aimed)
+    # Where the machine is uneven, many a kill comes too late.
+    for checkout in itertools.islice(checkouts, 4 * kills):
+        if result.kills == kills:
+            break
+        killed = Install(world, checkout).kill(chance.uniform(0, lasts), aimed)
+        found = problems(world) if killed else set()
         # A journal is how interlock knows what to finish; by itself it is in no reader's way.
         found.discard("a journal was left behind")
+        result.kills += killed
         result.broken += bool(found)
+        result.found.update(found)
         try:
-            run(world.install(checkout))
+            took = run(world.install(checkout))
+            lasts = lasts if aimed else took
         except subprocess.CalledProcessError:
             result.failed += 1
         found = problems(world)
@@ -164,27 +172,50 @@ def kill_often(world: World, kills: int, chance: random.Random, progress: Callab
         if found:
             renew(world)
             run(world.install(checkout))
-        progress()
+        progress(f"{result.kills} kills")
     return result
 
 
-def kill_within(command: list[str], seconds: float) -> bool:
-    """Start a command in a session of its own and kill all of it after some time; tell whether it was still at work."""
-    with subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    ) as process:
+class Install:
+    """One install of all projects, in a session of its own."""
+
+    def __init__(self, world: World, checkout: str) -> None:
+        self.site_packages = next(world.environment.glob("lib/python*/site-packages"))
+        self.before = self.changed()
+        null = subprocess.DEVNULL
+        self.process = subprocess.Popen(
+            world.install(checkout), stdout=null, stderr=null, start_new_session=True, env=ENVIRON
+        )
+        self.started = time.monotonic()
+
+    def changed(self) -> int:
+        return self.site_packages.stat().st_mtime_ns
+
+    def lasts(self, aimed: bool) -> float:
+        """Let it end; return how long it took, or how long from its first to its last change."""
+        first = last = self.started
+        while self.process.poll() is None:
+            if aimed and (now := self.changed()) != self.before:
+                first = time.monotonic() if first == self.started else first
+                self.before, last = now, time.monotonic()
+            time.sleep(0.0005 if aimed else 0.01)
+        return last - first if aimed else time.monotonic() - self.started
+
+    def kill(self, seconds: float, aimed: bool) -> bool:
+        """Kill all of it so many seconds after its start or first change; tell whether it was still at work."""
+        while aimed and self.changed() == self.before and self.process.poll() is None:
+            time.sleep(0.0005)
         time.sleep(seconds)
         # Build backends can be in a process group of their own.
         listed = subprocess.run(
-            ["ps", "-o", "pid=", "-s", str(process.pid)], capture_output=True, text=True, check=False
+            ["ps", "-o", "pid=", "-s", str(self.process.pid)], capture_output=True, text=True, check=False
         )
-        at_work = process.poll() is None
-        for pid in [process.pid, *map(int, listed.stdout.split())]:
-            try:
+        at_work = self.process.poll() is None
+        for pid in [self.process.pid, *map(int, listed.stdout.split())] if at_work else ():
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-    return at_work
+        self.process.wait()
+        return at_work
 
 
 def problems(world: World) -> set[str]:
@@ -240,11 +271,11 @@ def main() -> None:
                 tell(f"{tool}: {name}")
                 results["storms"][tool][name] = storm(world, steps, arguments.seconds)
             tell(f"{tool}: kills")
-            done = itertools.count(1)
             chance = random.Random(arguments.seed)
-            results["kills"][tool] = kill_often(
-                world, arguments.kills, chance, lambda done=done, tool=tool: tell(f"{tool}: {next(done)} kills")
-            )
+            results["kills"][tool] = {
+                name: kill_often(world, arguments.kills // 2, name == "at work on files", chance, tell)
+                for name in ("any moment", "at work on files")
+            }
     if arguments.format == "json":
         print(json.dumps(results, indent=1, default=vars))
     else:
@@ -284,16 +315,20 @@ def print_tables(results: dict[str, Any]) -> None:
                 f"{tool + ', ' + name:<24}{one.installs:>9}{reads:>9}{bad - one.tally.retired.total():>7}"
                 f"{one.tally.retired.total():>9}{100 * bad / reads:>9.2f}"
             )
-    heads = ("kills", "at work", "broken", "after next run", "left-overs", "next run failed")
-    print(f"\n{'SIGKILL of an install':<24}" + "".join(f"{head:>{len(head) + 3}}" for head in heads))
-    for tool, one in results["kills"].items():
-        values = (one.kills, one.killed, one.broken, one.after, one.left_over, one.failed)
-        print(f"{tool:<24}" + "".join(f"{value:>{len(head) + 3}}" for head, value in zip(heads, values, strict=True)))
+    heads = ("kills", "broken", "after next run", "left-overs", "next run failed")
+    print(f"\n{'SIGKILL of an install':<28}" + "".join(f"{head:>{len(head) + 3}}" for head in heads))
+    for tool, moments in results["kills"].items():
+        for name, one in moments.items():
+            values = (one.kills, one.broken, one.after, one.left_over, one.failed)
+            shown = "".join(f"{value:>{len(head) + 3}}" for head, value in zip(heads, values, strict=True))
+            print(f"{tool + ', ' + name:<28}" + shown)
     for tool, storms in results["storms"].items():
         for name, one in storms.items():
             print_most(f"{tool}, {name}: the most frequent bad reads", one.tally.bad)
-    for tool, one in results["kills"].items():
-        print_most(f"{tool}: after the next run", one.problems)
+    for tool, moments in results["kills"].items():
+        for name, one in moments.items():
+            print_most(f"{tool}, killed at {name}: found at once", one.found)
+            print_most(f"{tool}, killed at {name}: found after the next run", one.problems)
 
 
 def print_most(title: str, counted: Counter[str]) -> None:
