@@ -68,6 +68,9 @@ def test_two_out_directories_on_one_environment(tmp_path: Path) -> None:
     write_tree(tmp_path, {"interlock.toml": 'members = ["inner/libs/*"]\n' + environment.format("inner/.venv")})
     for number in range(1, 2 + ROUNDS):
         modules = write_projects(inner / "libs", number)
+        # With everything prepared, nothing but commits is left to meet each other.
+        prepares = [f"{module}__editable_prepare" for module in modules]
+        at_once([[*build(inner), *prepares], [*build(tmp_path), *prepares]])
         at_once([build(inner), build(tmp_path)])
         verify(inner / ".venv", modules)
         for root in (inner, tmp_path):
