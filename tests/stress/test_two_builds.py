@@ -71,7 +71,12 @@ def test_two_out_directories_on_one_environment(tmp_path: Path) -> None:
         # With everything prepared, nothing but commits is left to meet each other.
         prepares = [f"{module}__editable_prepare" for module in modules]
         at_once([[*build(inner), *prepares], [*build(tmp_path), *prepares]])
-        at_once([build(inner), build(tmp_path)])
+        timings = tmp_path / f"timings{number}.jsonl"
+        at_once([build(inner), build(tmp_path)], INTERLOCK_TIMINGS=str(timings))
+        # Who comes second sees, under the lock, that it is there.
+        spans = [json.loads(line) for line in timings.read_text(encoding="utf-8").splitlines()]
+        commits = Counter(span["subject"] for span in spans if span["span"] == "commit")
+        assert commits == {module.replace("_", "-"): 1 for module in modules}
         verify(inner / ".venv", modules)
         for root in (inner, tmp_path):
             succeed("check", "--venv", inner / ".venv", "--stamps", root / "out")
