@@ -44,6 +44,7 @@ ALLOWED = {
     "interlock/locks.py os.open": "a lock file is opened read-write and created; it is never renamed or deleted",
     "interlock/programs.py tempfile.TemporaryFile": "what a program prints, in a file without a name",
     "interlock/probes.py os.link": "a hard link in the doctor's own directory: nothing else makes any",
+    "interlock/lock_state.py os.open": "a lock file that is there, opened to try its lock",
     "interlock/windows_locks.py os.open": "a lock file, as in locks.py",
     "interlock/_imports_script.py open": "a depfile, written by a process that must not import interlock",
     "interlock/_imports_script.py os.makedirs": "the directory of that depfile",

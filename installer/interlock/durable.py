@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import secrets
 import stat
@@ -148,11 +149,7 @@ class Disk:
             created.mtime_ns = mtime_ns
 
     def write_chunks(self, path: str, chunks: Iterable[bytes], *, executable: bool = False) -> None:
-        """Create or overwrite a file from its parts, one in memory at a time, and sync it; like `write` not atomic.
-
-        Raises:
-            DiskError: full, read-only, not permitted.
-        """
+        """Create or overwrite a file as `write` does, from its parts, one in memory at a time."""
         with _explained(path), self._created(path, executable=executable) as created:
             for chunk in chunks:
                 _write_all(created.descriptor, chunk)
@@ -260,15 +257,26 @@ class Disk:
         if os.path.islink(path) or os.path.isfile(path):
             self.remove(path)
             return
-        with contextlib.suppress(FileNotFoundError), _explained(path):
-            with os.scandir(path) as found:
-                entries = list(found)
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    self.remove_tree(entry.path)
-                else:
-                    self.remove(entry.path)
-            self._platform.retry(lambda: os.rmdir(path))
+        # Not by recursion: a build backend can leave a tree that is deeper than Python's stack.
+        left, emptied = [path], set[str]()
+        while left:
+            directory = left[-1]
+            with contextlib.suppress(FileNotFoundError), _explained(directory):
+                if directory not in emptied:
+                    emptied.add(directory)
+                    left += self._remove_files(directory)
+                    continue
+                self._platform.retry(functools.partial(os.rmdir, directory))
+            left.pop()
+
+    def _remove_files(self, directory: str) -> list[str]:
+        """Remove what is no directory; return the directories."""
+        with os.scandir(directory) as found:
+            entries = list(found)
+        for entry in entries:
+            if not entry.is_dir(follow_symlinks=False):
+                self.remove(entry.path)
+        return [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
 
     def adopt_tree(self, path: str, like: str) -> None:
         """Give what another program made below a path to the owner and the group of a directory, as `inherit` does.

@@ -230,6 +230,21 @@ def test_remove_tree_removes_links_and_does_not_follow_them(disk: Disk, tmp_path
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of descriptors come from /proc")
+def test_a_tree_may_be_deeper_than_the_stack_of_python(disk: Disk, tmp_path: Path) -> None:
+    depth = sys.getrecursionlimit() + 100
+    here = os.getcwd()
+    try:
+        os.chdir(tmp_path)
+        for _ in range(depth):
+            os.mkdir("d")
+            os.chdir("d")
+        Path("file").touch()
+    finally:
+        os.chdir(here)
+    disk.remove_tree(str(tmp_path / "d"))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_sync_tree_syncs_each_file_and_each_directory(tmp_path: Path) -> None:
     (tmp_path / "d" / "e").mkdir(parents=True)
     (tmp_path / "a").write_bytes(b"")
