@@ -327,8 +327,8 @@ def print_tables(results: dict[str, Any]) -> None:
             print_most(f"{tool}, {name}: the most frequent bad reads", one.tally.bad)
     for tool, moments in results["kills"].items():
         for name, one in moments.items():
-            print_most(f"{tool}, killed at {name}: found at once", one.found)
-            print_most(f"{tool}, killed at {name}: found after the next run", one.problems)
+            print_most(f"{tool}, SIGKILL, {name}: found at once", one.found)
+            print_most(f"{tool}, SIGKILL, {name}: found after the next run", one.problems)
 
 
 def print_most(title: str, counted: Counter[str]) -> None:
