@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -34,7 +35,16 @@ def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
                 patch.delenv(name, raising=False)
         patch.setenv("INTERLOCK_CACHE_DIR", str(run / "interlock-cache"))
         patch.setenv("PIP_DISABLE_PIP_VERSION_CHECK", "1")
+        heed_signals()
         yield
+
+
+def heed_signals() -> None:
+    """Let children be interrupted: what a shell runs in the background ignores that, and so does all that it starts."""
+    for name in ("SIGINT", "SIGQUIT", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
