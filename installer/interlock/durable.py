@@ -283,7 +283,7 @@ class Disk:
 
         Symbolic links stay as they are: what they lead to counts, and whoever owns the directory can replace them.
         """
-        if os.name != "posix":
+        if os.name != "posix" or not os.path.isdir(like):
             return
         above = os.stat(like)
         if not (os.geteuid() == 0 and above.st_uid != 0) and above.st_mode & SHARED != SHARED:

@@ -19,6 +19,7 @@ from interlock.access import changing
 from interlock.distribution import scan
 from interlock.engine import find_engine
 from interlock.environment import open_environment, state_directory
+from interlock.errors import EngineError
 from interlock.inventory import editable_location
 from interlock.locks import Rank, hold, uv_lock_path
 from interlock.requirement_files import read_requirement_files
@@ -83,7 +84,8 @@ def install_requirements(
 
     Raises:
         ConfigurationError: a file is missing.
-        NotAnEnvironment, LockTimeout, LockUnavailable: nothing was changed.
+        NotAnEnvironment: there is none, or it went away while the engine ran.
+        LockTimeout, LockUnavailable: nothing was changed.
         EngineError, EngineUnavailable: uv or pip failed, or there is none.
     """
     names = frozenset(read_workspace_names(private) if private else ())
@@ -97,6 +99,9 @@ def install_requirements(
         if chosen is not None:
             try:
                 _run(chosen, environment, wanted, (files, constraints), names, directory, disk)
+            except EngineError:
+                open_environment(path)  # says it, if that is what went away
+                raise
             finally:
                 disk.adopt_tree(environment.path, environment.path)
             _sync(environment, disk)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +20,7 @@ from index_server import Index, serve, wheel
 from interlock.create import create_environment
 from interlock.distribution import scan
 from interlock.durable import Disk
+from interlock.engine import Engine
 from interlock.environment import Environment
 from interlock.errors import ConfigurationError, EngineError, LockTimeout, NotAnEnvironment
 from interlock.journal import journal_path
@@ -274,6 +277,21 @@ def test_a_failure_shows_the_engines_last_lines_and_how_to_see_them_again(
         assert repeated.returncode == 1
         assert "no-such-thing" in repeated.stdout + repeated.stderr
     assert installed(environment) == {}
+
+
+def test_an_environment_that_goes_away_under_an_engine_is_what_is_said(
+    environment: Environment, engine: str, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `rm -rf .venv` does in the middle of a build: that the engine failed is not what happened."""
+    run = Engine.install
+
+    def after_it_went(self: Engine, *arguments: Any, **options: Any) -> str:
+        shutil.rmtree(environment.path)
+        return run(self, *arguments, **options)
+
+    monkeypatch.setattr(Engine, "install", after_it_went)
+    with pytest.raises(NotAnEnvironment, match="nothing is there"):
+        install(environment, engine, "third", private=write("p", "core"))
 
 
 def test_a_pip_that_cannot_be_held_back_is_not_run(environment: Environment, index: Index, tmp_path: Path) -> None:
