@@ -37,7 +37,7 @@ REFUSED = 3  # the exit code of _venv_script for what the operating system refus
 
 CACHEDIR_TAG = b"Signature: 8a477f597d28d172789f06886806bc55\n"  # https://bford.info/cachedir/
 GITIGNORE = b"*\n"
-STATE_ONLY = [".interlock"]
+STATE = ".interlock"
 # The modules that ensurepip runs make no world-writable files either.
 SEED = (
     "import os, runpy, sys; os.umask(os.umask(0o002) | 0o002); sys.argv[1:] = ['--upgrade', '--default-pip']; "
@@ -176,7 +176,8 @@ def _check_replaceable(path: str) -> None:
         return
     except NotADirectoryError:
         raise NotAnEnvironment(f"cannot create an environment at {path}: it is a file", advice=advice) from None
-    if names and "pyvenv.cfg" not in names and names != STATE_ONLY:
+    # What is left of one that somebody deleted while others still wrote there, is one: nothing else has that directory.
+    if names and "pyvenv.cfg" not in names and STATE not in names:
         shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
         raise NotAnEnvironment(
             f"cannot create an environment at {path}: it is a directory without pyvenv.cfg that is not empty ({shown})",
@@ -241,7 +242,7 @@ def _put_in_place(built: str, path: str, disk: Disk) -> None:
 def _holds_state_only(path: str) -> bool:
     """Tell whether a directory has nothing in it but what a process staged there after the environment had gone."""
     try:
-        return os.listdir(path) == STATE_ONLY
+        return os.listdir(path) == [STATE]
     except (FileNotFoundError, NotADirectoryError):
         return False
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.append(str(Path(__file__).parent))  # behind tests: `conftest` is the one that is there
 from crash_worlds import World
 
 from interlock import environment as environments

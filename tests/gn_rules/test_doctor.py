@@ -7,11 +7,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from conftest import RequireTool
 from holding import held_elsewhere
 from interlock.errors import ConfigurationError, EngineUnavailable, InterpreterNotFound
 from interlock.findings import Finding
@@ -21,6 +20,9 @@ from interlock_gn import standing, tools
 from interlock_gn.commands import doctor
 from interlock_runner import interlock, succeed
 from trees import write_tree
+
+if TYPE_CHECKING:
+    from conftest import RequireTool
 
 INTERLOCK = [sys.executable, "-P", "-m", "interlock"]
 posix = pytest.mark.skipif(os.name != "posix", reason="modes and signals of POSIX")

@@ -417,6 +417,20 @@ def stage_in(path: Path) -> None:
     (path / ".interlock" / "staging" / "0a").mkdir(parents=True)
 
 
+@pytest.mark.parametrize("left", ["lib/python3.11/site-packages/half.py", "bin/python3"])
+def test_what_is_left_of_a_deleted_environment_is_replaced(tmp_path: Path, left: str) -> None:
+    """`rm -rf` ends with "Directory not empty" where a build still writes; the next build has to be whole all the same."""
+    path = tmp_path / "e"
+    create_environment(str(path), python=None, disk=DISK)
+    shutil.rmtree(path / "bin")
+    shutil.rmtree(path / "lib")
+    (path / "pyvenv.cfg").unlink()
+    (path / left).parent.mkdir(parents=True)
+    (path / left).touch()
+    assert create_environment(str(path), python=None, disk=DISK)[1] == "created"
+    assert not (path / "lib" / "python3.11" / "site-packages" / "half.py").exists()
+
+
 def test_a_directory_with_staged_files_alone_is_as_good_as_none(tmp_path: Path) -> None:
     stage_in(tmp_path / "env")
     (tmp_path / "env" / ".interlock" / "staging" / "0a" / "file").write_bytes(b"")

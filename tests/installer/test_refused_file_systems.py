@@ -6,14 +6,17 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 from projects import make_project
 
-from conftest import RequireTool
 from interlock_runner import succeed
+
+if TYPE_CHECKING:
+    from conftest import RequireTool
 
 INTERLOCK = [sys.executable, "-P", "-m", "interlock"]
 UNAVAILABLE = 31
