@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from interlock.documents import parse_json
 
-__all__ = ["Holder", "clear_note", "describe_holders", "holders", "waiting", "write_note"]
+__all__ = ["Holder", "clear_note", "describe_holders", "holders", "is_alive", "waiting", "write_note"]
 
 # The note starts behind byte 0, which is what Windows locks: the rest of the file stays readable for those who wait.
 NOTE_OFFSET = 1
@@ -80,8 +80,8 @@ def holders(path: str) -> list[Holder]:
         return [noted] if noted is not None and _was_there(noted) else []
     return [
         noted
-        if noted is not None and noted.pid == pid and _alive(pid)
-        else Holder(pid, _command(pid), alive=_alive(pid))
+        if noted is not None and noted.pid == pid and is_alive(pid)
+        else Holder(pid, _command(pid), alive=is_alive(pid))
         for pid in pids
     ]
 
@@ -140,7 +140,8 @@ def _command(pid: int) -> str:
     return b" ".join(words).decode("utf-8", "replace")[:LONGEST_COMMAND]
 
 
-def _alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Tell whether there is a process of that number; True where that cannot be asked (Windows)."""
     if os.name != "posix":
         return True
     try:
@@ -154,7 +155,7 @@ def _alive(pid: int) -> bool:
 
 def _was_there(noted: Holder) -> bool:
     """Tell whether a note's process is there, and is not another one that got its number later."""
-    if not _alive(noted.pid):
+    if not is_alive(noted.pid):
         return False
     age = _age(noted.pid) if os.name == "posix" else None
     return age is None or time.time() - age <= noted.since + 2

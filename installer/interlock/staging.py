@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from interlock.environment import open_environment
 from interlock.errors import DiskError, RecordMismatch
+from interlock.holders import is_alive
 from interlock.journal import STAGING, staging_of
 from interlock.timings import span
 
@@ -122,7 +123,7 @@ def collect(directory: str, *, disk: Disk, by_process: bool = True) -> None:
     for name in names:
         path = os.path.join(directory, name)
         match = _ENTRY.match(name)
-        if match and ((by_process and _is_dead(int(match[1]))) or _is_old(path)):
+        if match and ((by_process and not is_alive(int(match[1]))) or _is_old(path)):
             _discard(path, disk)
 
 
@@ -130,18 +131,6 @@ def _discard(path: str, disk: Disk) -> None:
     # What cannot be removed is in nobody's way, and a later lock holder tries again.
     with contextlib.suppress(OSError, DiskError):
         disk.remove_tree(path)
-
-
-def _is_dead(process: int) -> bool:
-    if os.name != "posix":
-        return False
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return True
-    except PermissionError:
-        return False
-    return False
 
 
 def _is_old(path: str) -> bool:
