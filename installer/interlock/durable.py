@@ -80,10 +80,10 @@ def make_directories(path: str, mode: int, below: str = "") -> None:
 
 
 def _inherit_directory(path: str) -> None:
-    if os.name == "posix":
+    if os.name == "posix" and _says(above := os.stat(os.path.dirname(path) or ".")):
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            inherit(descriptor, os.path.dirname(path) or ".")
+            _give(descriptor, above)
         finally:
             os.close(descriptor)
 
@@ -94,17 +94,16 @@ def inherit(descriptor: int, directory: str) -> None:
     Its group may write where that directory is shared by one. What root creates is its owner's: nobody who ran `sudo` once
     wants files in an environment of his that he cannot replace. Where that cannot be, it stays as it is.
     """
-    if os.name == "posix":
-        _give(descriptor, os.stat(directory))
+    if os.name == "posix" and _says(above := os.stat(directory)):
+        _give(descriptor, above)
 
 
 def _give(descriptor: int, above: os.stat_result) -> None:
     """Do what `inherit` says, by descriptor: a path may lead elsewhere by now, to what is root's."""
     status, user = os.fstat(descriptor), os.geteuid()
-    root = user == 0 and above.st_uid != 0
-    shared = above.st_mode & SHARED == SHARED
+    root, shared = user == 0 and above.st_uid != 0, above.st_mode & SHARED == SHARED
     # Not files with more than one name: uv's are those of its cache, and what a cache holds is not another user's to change.
-    if not (root or shared) or status.st_uid != user or (status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode)):
+    if status.st_uid != user or (status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode)):
         return
     # Namespaces of users and some file systems refuse that in ways of their own.
     with contextlib.suppress(OSError):
@@ -112,6 +111,11 @@ def _give(descriptor: int, above: os.stat_result) -> None:
             os.chown(descriptor, above.st_uid if root else -1, above.st_gid)
         if shared and (mode := _shared_mode(status.st_mode)) != stat.S_IMODE(status.st_mode):
             os.chmod(descriptor, mode)
+
+
+def _says(above: os.stat_result) -> bool:
+    """Tell whether what is new in a directory is to be another's than this process would make it."""
+    return (os.geteuid() == 0 and above.st_uid != 0) or above.st_mode & SHARED == SHARED
 
 
 def _shared_mode(mode: int) -> int:
@@ -253,11 +257,10 @@ class Disk:
         return True
 
     def remove_tree(self, path: str) -> None:
-        """Remove a directory and all below it; it may be missing. Symbolic links are removed, not followed."""
+        """Remove a directory and all below it, however deep; it may be missing. Symbolic links are removed, not followed."""
         if os.path.islink(path) or os.path.isfile(path):
             self.remove(path)
             return
-        # Not by recursion: a build backend can leave a tree that is deeper than Python's stack.
         left, emptied = [path], set[str]()
         while left:
             directory = left[-1]
@@ -283,10 +286,7 @@ class Disk:
 
         Symbolic links stay as they are: what they lead to counts, and whoever owns the directory can replace them.
         """
-        if os.name != "posix" or not os.path.isdir(like):
-            return
-        above = os.stat(like)
-        if not (os.geteuid() == 0 and above.st_uid != 0) and above.st_mode & SHARED != SHARED:
+        if os.name != "posix" or not os.path.isdir(like) or not _says(above := os.stat(like)):
             return
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         for _, _, names, directory in os.fwalk(path, follow_symlinks=False):

@@ -117,8 +117,8 @@ def hold(
     to wait as long as it takes. On POSIX the wait is a blocking flock(2); after a second it is announced once on stderr.
 
     `gate` is the path of another lock file, held only while waiting for this one: the kernel gives a shared lock to
-    whoever comes while others share it, however long somebody waits to have it alone. Who waits at the gate is let in in the
-    order of arrival. It protects nothing: where it cannot be had (read-only, Windows), or not in time, the wait goes on
+    whoever comes while others share it, however long somebody waits to have it alone. Who waits at the gate is let in roughly
+    in the order of arrival. It protects nothing: where it cannot be had (read-only, Windows), or not in time, the wait goes on
     without it.
 
     Raises:

@@ -14,8 +14,8 @@ MOUNTINFO = r"""
 22 27 0:21 / /proc rw,relatime - proc proc rw
 27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw,discard
 40 27 0:40 / /home/two\040words rw,nosuid - nfs4 server:/export\040x rw,vers=4.2,local_lock=none
-41 27 0:41 / /work ro,relatime master:2 propagate_from:3 - tmpfs none rw
-42 27 0:42 / /work rw,relatime - xfs /dev/vdb rw
+41 27 0:41 / /data ro,relatime master:2 propagate_from:3 - tmpfs none rw
+42 27 0:42 / /data rw,relatime - xfs /dev/vdb rw
 43 27 0:43 / /mnt/c rw,noatime - 9p C:\134 rw,aname=drvfs;path=C:\;uid=1000,cache=5
 a line that is none
 """
@@ -32,9 +32,9 @@ devfs on /dev (devfs, local, nobrowse)
     [
         ("/", "ext4"),
         ("/usr/lib", "ext4"),
-        ("/workshop", "ext4"),
-        ("/work", "xfs"),
-        ("/work/deep/down", "xfs"),
+        ("/database", "ext4"),
+        ("/data", "xfs"),
+        ("/data/deep/down", "xfs"),
         ("/proc/self", "proc"),
         ("/home/two words/x", "nfs4"),
         ("/home/two", "ext4"),
