@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-import venv
 from pathlib import Path
 
 import pytest
 
 from interlock.durable import Disk
-from interlock.environment import Environment, open_environment
+from interlock.environment import Environment
 from interlock.errors import InterlockError, MetadataError, UnsafePath
 from interlock.transaction import commit, uninstall
 
@@ -18,13 +17,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 from prepared_trees import listing, make_prepared, visible
 
 DISK = Disk("fast")
-
-
-@pytest.fixture
-def environment(tmp_path: Path) -> Environment:
-    """Return a fresh environment, made by the standard library."""
-    venv.create(tmp_path / "env", symlinks=os.name != "nt")
-    return open_environment(str(tmp_path / "env"))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="symbolic links need a privilege there")

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import venv
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,13 +66,6 @@ class DyingDisk(Disk):
 
 
 needs_exchange = pytest.mark.skipif(sys.platform != "linux", reason="renamex_np and renameat2 differ by file system")
-
-
-@pytest.fixture
-def environment(tmp_path: Path) -> Environment:
-    """Return a fresh environment, made by the standard library."""
-    venv.create(tmp_path / "env", symlinks=os.name != "nt")
-    return open_environment(str(tmp_path / "env"))
 
 
 @pytest.fixture

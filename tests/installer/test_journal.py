@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import venv
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from interlock import journal
 from interlock.access import changing
 from interlock.changes import changes_to_install
 from interlock.durable import Disk
-from interlock.environment import Environment, open_environment
+from interlock.environment import Environment
 from interlock.errors import DiskError, UnsafePath
 from interlock.prepared import Prepared
 from interlock.staging import staged
@@ -24,13 +23,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 from prepared_trees import listing, make_prepared, visible
 
 DISK = Disk("fast")
-
-
-@pytest.fixture
-def environment(tmp_path: Path) -> Environment:
-    """Return a fresh environment, made by the standard library."""
-    venv.create(tmp_path / "env", symlinks=os.name != "nt")
-    return open_environment(str(tmp_path / "env"))
 
 
 class Killed(BaseException):

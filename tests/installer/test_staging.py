@@ -32,13 +32,6 @@ from holding import held_elsewhere
 DISK = Disk("fast")
 
 
-@pytest.fixture
-def environment(tmp_path: Path) -> Environment:
-    """Return a fresh environment, made by the standard library."""
-    venv.create(tmp_path / "env", symlinks=os.name != "nt")
-    return open_environment(str(tmp_path / "env"))
-
-
 def test_an_environment_that_was_replaced_during_the_wait_is_staged_for_again(
     tmp_path: Path, environment: Environment
 ) -> None:

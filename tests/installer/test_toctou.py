@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-import venv
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from interlock.durable import Disk
-from interlock.environment import Environment, open_environment
+from interlock.environment import Environment
 from interlock.errors import ChangedMeanwhile, DependencyMissing, FileConflict
 from interlock.lock_state import state
 from interlock.locks import environment_lock_path, uv_lock_path
@@ -21,13 +20,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 from prepared_trees import listing, make_prepared, visible
 
 DISK = Disk("fast")
-
-
-@pytest.fixture
-def environment(tmp_path: Path) -> Environment:
-    """Return a fresh environment, made by the standard library."""
-    venv.create(tmp_path / "env", symlinks=os.name != "nt")
-    return open_environment(str(tmp_path / "env"))
 
 
 class Interleaving(Disk):

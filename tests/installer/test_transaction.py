@@ -13,7 +13,7 @@ import pytest
 from interlock import journal
 from interlock.access import changing
 from interlock.durable import Disk
-from interlock.environment import Environment, open_environment
+from interlock.environment import Environment
 from interlock.errors import (
     DependencyMissing,
     EnvironmentMismatch,
@@ -30,13 +30,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 from prepared_trees import listing, make_prepared
 
 DISK = Disk("fast")
-
-
-@pytest.fixture
-def environment(tmp_path: Path) -> Environment:
-    """Return a fresh environment, made by the standard library."""
-    venv.create(tmp_path / "env", symlinks=os.name != "nt")
-    return open_environment(str(tmp_path / "env"))
 
 
 def names(environment: Environment) -> set[str]:
