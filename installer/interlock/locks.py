@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from interlock.durable import inherit
 from interlock.errors import LockOrderError, LockTimeout, LockUnavailable, UsageError
 from interlock.holders import clear_note, describe_holders, write_note
+from interlock.timings import span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -129,7 +130,8 @@ def hold(
     _check_order(rank, path)
     limit = _limit(timeout)
     wait = _Wait(path, what, limit, None if limit is None else time.monotonic() + limit)
-    release = _windows_acquire(wait, shared) if sys.platform == "win32" else _acquire_in_turn(wait, gate, shared)
+    with span(f"wait for {rank.name.lower().replace('_', ' ')}", what):
+        release = _windows_acquire(wait, shared) if sys.platform == "win32" else _acquire_in_turn(wait, gate, shared)
     _held.locks.append((rank, path))
     process = os.getpid()
     noted = not shared and rank is not Rank.UV

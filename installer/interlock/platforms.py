@@ -11,6 +11,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Protocol
 
+from interlock.timings import timed
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -173,5 +175,5 @@ def _swap(function: str, arguments: tuple[int | bytes, ...]) -> bool:
 def current(name: str = sys.platform) -> Platform:
     """Return the platform that this process runs on."""
     if name == "win32":
-        return Windows()
-    return Macos() if name == "darwin" else Posix()
+        return timed(Windows())
+    return timed(Macos() if name == "darwin" else Posix())

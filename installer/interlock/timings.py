@@ -1,35 +1,93 @@
 """Where an edge's time goes: one JSON line for each span, appended to the file that INTERLOCK_TIMINGS names.
 
-Nothing is measured unless the variable is set. Many processes append to one file: a line is one write(2), far below
-the size at which writes to a file opened with O_APPEND could interleave.
+    {"span": "lock held", "subject": "core", "seconds": 0.0031, "start_ns": 81231, "pid": 4711, "edge": "a/install.stamp"}
+
+`start_ns` is of the monotonic clock, which all processes of a machine share; `edge` is the stamp that the process was asked
+for, as Ninja names it. Nothing is measured unless the variable is set. Many processes append to one file: a line is one
+write(2), far below the size at which writes to a file opened with O_APPEND could interleave.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-__all__ = ["span"]
+    from interlock.platforms import Platform
+
+__all__ = ["VARIABLE", "record", "span", "timed"]
+
+VARIABLE = "INTERLOCK_TIMINGS"
 
 
 @contextlib.contextmanager
 def span(name: str, subject: str = "") -> Iterator[None]:
     """Measure the `with` block; `name` is what the time went to ("lock wait", "commit"), `subject` which project."""
-    path = os.environ.get("INTERLOCK_TIMINGS")
-    if not path:
+    if not os.environ.get(VARIABLE):
         yield
         return
-    started = time.monotonic_ns()
+    started_ns = time.monotonic_ns()
     try:
         yield
     finally:
-        import json
+        record(name, started_ns, subject)
 
-        line = json.dumps({"span": name, "subject": subject, "seconds": (time.monotonic_ns() - started) / 1e9})
-        with open(path, "ab", buffering=0) as writer:
-            writer.write(line.encode() + b"\n")
+
+def record(name: str, started_ns: int, subject: str = "") -> None:
+    """Write down a span that ends now, and began at a moment of the monotonic clock, perhaps in another process."""
+    path = os.environ.get(VARIABLE)
+    if not path:
+        return
+    import json
+
+    ended_ns = time.monotonic_ns()
+    line = {
+        "span": name,
+        "subject": subject,
+        "seconds": (ended_ns - started_ns) / 1e9,
+        "start_ns": started_ns,
+        "pid": os.getpid(),
+        "edge": _edge(),
+    }
+    with open(path, "ab", buffering=0) as writer:
+        writer.write(json.dumps(line).encode() + b"\n")
+
+
+def timed(platform: Platform) -> Platform:
+    """Return a platform whose syncs are spans, if anything is measured; else the platform itself."""
+    return _Timed(platform) if os.environ.get(VARIABLE) else platform
+
+
+class _Timed:
+    """A platform each of whose syncs is a span."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+
+    def sync_file(self, descriptor: int) -> None:
+        with span("fsync"):
+            self._platform.sync_file(descriptor)
+
+    def sync_directory(self, path: str) -> None:
+        with span("fsync", "directory"):
+            self._platform.sync_directory(path)
+
+    def sync_file_system(self, path: str) -> bool:
+        with span("fsync", "file system"):
+            return self._platform.sync_file_system(path)
+
+    def exchange(self, one: str, other: str) -> bool:
+        return self._platform.exchange(one, other)
+
+    def retry(self, operation: Callable[[], None]) -> None:
+        self._platform.retry(operation)
+
+
+def _edge() -> str:
+    """Return the stamp that this process was asked for, "" where it was asked for none."""
+    return next((word for before, word in zip(sys.argv, sys.argv[1:], strict=False) if before == "--stamp"), "")
