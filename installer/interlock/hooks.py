@@ -46,11 +46,13 @@ class HookEnvironment:
 
     python_executable: str
     scripts: str
+    receipt: str = ""
+    """The file that goes away with a build environment, which never changes; "" for any other environment."""
 
     @classmethod
     def of(cls, environment: BuildEnvironment) -> HookEnvironment:
         """Return a build environment's."""
-        return cls(environment.python, environment.scripts)
+        return cls(environment.python, environment.scripts, environment.receipt)
 
     @classmethod
     def without_isolation(cls, environment: Environment) -> HookEnvironment:
@@ -141,7 +143,7 @@ class Project:
         _silence_warnings()
         with Output() as output:
             builder = build.ProjectBuilder.from_isolated_env(
-                environment, self.directory, runner=_Runner(output, self.variables())
+                environment, self.directory, runner=_Runner(output, self.variables(), environment.receipt)
             )
             try:
                 yield builder
@@ -201,9 +203,11 @@ class Project:
 class _Runner:
     """Run a hook's process; the interface is that of pyproject_hooks."""
 
-    def __init__(self, output: Output, variables: Mapping[str, str]) -> None:
+    def __init__(self, output: Output, variables: Mapping[str, str], receipt: str) -> None:
         self._output = output
         self._variables = variables
+        # A worker has the variables of many projects; one that has some for itself gets a process for itself.
+        self._receipt = "" if variables else receipt
 
     def __call__(
         self, cmd: Sequence[str], cwd: str | None = None, extra_environ: Mapping[str, str] | None = None
@@ -211,7 +215,7 @@ class _Runner:
         import subprocess
 
         surroundings = {**scrubbed_environment(names=SCRUBBED), **self._variables, **(extra_environ or {})}
-        if code := self._output.run(cmd, cwd=cwd, env=surroundings):
+        if code := self._output.run_hook(cmd, self._receipt, cwd=cwd or os.getcwd(), env=surroundings):
             raise subprocess.CalledProcessError(code, list(cmd))
 
 

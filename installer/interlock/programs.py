@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import signal
 import subprocess
 import tempfile
 import threading
 import time
 from collections import deque
-from typing import IO, TYPE_CHECKING, NoReturn, Self
+from typing import IO, TYPE_CHECKING, NoReturn, Protocol, Self
 
 from interlock.locks import inherited
 
@@ -32,7 +33,20 @@ GRACE = 3.0
 
 _ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
-_running: set[subprocess.Popen[bytes]] = set()
+class Running(Protocol):
+    """A program that runs: a process of ours, or a job of a worker."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end and return its exit code."""
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+
+    def kill(self) -> None:
+        """Kill it."""
+
+
+_running: set[Running] = set()
 
 
 class Output:
@@ -66,14 +80,28 @@ class Output:
                 stderr=subprocess.STDOUT,
                 pass_fds=inherited(),
             )
-            _running.add(process)
-            try:
-                return process.wait()
-            except BaseException:
-                _end([process])
-                raise
-            finally:
-                _running.discard(process)
+            return _wait(process)
+
+    def run_hook(self, command: Sequence[str], receipt: str, *, cwd: str, env: Mapping[str, str]) -> int:
+        """Run a hook as `run` does, by a worker if there can be one for the build environment with this receipt.
+
+        Where the worker is lost, the hook runs once more: what it began to write lies in a directory that is given to it anew.
+        """
+        from interlock.backend_worker import WorkerLost, submit_hook
+
+        with told_to_end(), open(os.devnull, "rb") as nothing:
+            out = self._file.fileno()
+            descriptors = (nothing.fileno(), out, out, *inherited())
+            job = submit_hook(command, receipt, cwd=cwd, environ=env, descriptors=descriptors)
+            if job is not None:
+                try:
+                    return _wait(job)
+                except WorkerLost:
+                    self._file.seek(0)
+                    self._file.truncate()
+                finally:
+                    job.close()
+        return self.run(command, cwd=cwd, env=env)
 
     def text(self) -> str:
         """Return all of it."""
@@ -138,7 +166,18 @@ def end_running() -> None:
     _end(list(_running))
 
 
-def _end(processes: Collection[subprocess.Popen[bytes]]) -> None:
+def _wait(process: Running) -> int:
+    _running.add(process)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        _end([process])
+        raise
+    finally:
+        _running.discard(process)
+
+
+def _end(processes: Collection[Running]) -> None:
     """End programs: ask all, wait, and kill those that do not listen."""
     end = time.monotonic() + GRACE
     try:
@@ -146,7 +185,7 @@ def _end(processes: Collection[subprocess.Popen[bytes]]) -> None:
             process.terminate()
         for process in processes:
             process.wait(max(0.0, end - time.monotonic()))
-    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+    except (subprocess.TimeoutExpired, TimeoutError, KeyboardInterrupt):
         pass
     finally:
         for process in processes:

@@ -69,7 +69,9 @@ def generate(
     graphs = tuple(environment_graph(workspace, environment, disk=disk) for environment in configuration.environments)
     plan = make_plan(configuration, graphs)
     out = os.path.join(configuration.root, configuration.out)
-    text = ninja_text(plan, command=_command(), regenerate=_again(configuration.root, out, strict=strict))
+    text = ninja_text(
+        plan, command=_command(), edge=edge_command(), regenerate=_again(configuration.root, out, strict=strict)
+    )
     # A name that is no UTF-8 is written back as the bytes that it was read from.
     encoded = {
         path: content.encode("utf-8", "surrogateescape") for path, content in _side_files(workspace, graphs).items()
@@ -118,8 +120,17 @@ def settle(generated: Generated, ninja: str) -> None:
 
 
 def _command() -> list[str]:
-    """Return how an edge starts interlock: this very installation, and nothing from the directory it runs in."""
+    """Return how interlock is started: this very installation, and nothing from the directory it runs in."""
     return [sys.executable, "-P", "-m", "interlock"]
+
+
+def edge_command() -> list[str]:
+    """Return how an edge is started: the same, but lean."""
+    directory = os.path.dirname(os.path.abspath(interlock.__file__))
+    # Where PYTHONPATH is how interlock is found, it is how its requirements are found, too.
+    roots = [os.path.realpath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    isolated = "-P" if os.path.realpath(os.path.dirname(directory)) in roots else "-I"
+    return [sys.executable, isolated, "-S", os.path.join(directory, "edge.py")]
 
 
 def _again(root: str, out: str, *, strict: bool) -> list[str]:

@@ -25,6 +25,7 @@ _HEADER = """\
 # Written by interlock; do not edit: `interlock gen` writes it again.
 ninja_required_version = 1.11
 interlock = {command}
+edge = {edge}
 bar = |
 
 pool interlock_install
@@ -40,7 +41,7 @@ rule regenerate
 
 _RULE = """
 rule {kind}
-  command = $interlock {kind} $arguments --stamp $out --depfile $out.d
+  command = $edge {kind} $arguments --stamp $out --depfile $out.d
   depfile = $out.d
   deps = gcc
   restat = 1
@@ -48,13 +49,22 @@ rule {kind}
 """
 
 
-def ninja_text(plan: Plan, *, command: Sequence[str], regenerate: Sequence[str], platform: str = sys.platform) -> str:
+def ninja_text(
+    plan: Plan,
+    *,
+    command: Sequence[str],
+    edge: Sequence[str],
+    regenerate: Sequence[str],
+    platform: str = sys.platform,
+) -> str:
     """Return the whole text of a build.ninja.
 
-    `command` starts interlock, `regenerate` are the arguments of `interlock gen`. Raises ConfigurationError for what a
+    `command` starts interlock, `edge` does it for an edge, `regenerate` are the arguments of `interlock gen`. Raises ConfigurationError for what a
     Ninja file cannot say: a line break in a path.
     """
-    text = [_HEADER.format(command=escape_value(quote(command, platform)), depth=INSTALL_POOL_DEPTH)]
+    start = {"command": command, "edge": edge}
+    words = {name: escape_value(quote(value, platform)) for name, value in start.items()}
+    text = [_HEADER.format(**words, depth=INSTALL_POOL_DEPTH)]
     text += [_RULE.format(kind=kind) for kind in ("venv", "build-env", "requirements", "prepare", "install")]
     text.append(f"\nbuild build.ninja: regenerate\n  arguments = {escape_value(quote(regenerate, platform))}\n")
     text += [_edge(edge, platform) for edge in plan.edges]

@@ -1,0 +1,273 @@
+"""Ask a worker: a process that has a program's code loaded, and forks a child for each request, which runs it.
+
+    <directory>/<key>.sock      where a worker listens; <directory> is this user's alone (mode 0700)
+    <directory>/<key>.lock      held by who starts a worker, and by a worker that ends
+
+A worker is asked only by one that is in its own situation: what a process inherits and no message can hand over (namespaces,
+control group, limits, ...) is part of the key. Without a worker there is the plain path, a new process, which is the reference:
+whatever goes wrong here, the answer is None or `WorkerLost`, and the caller takes that path.
+
+Only what an interpreter has loaded at its start is imported, and `_socket`: each edge of each build pays for it.
+"""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Iterable, Mapping, Sequence
+
+__all__ = ["Job", "Worker", "WorkerLost", "directory", "is_wanted", "situation", "submit"]
+
+SWITCH = b"INTERLOCK_WORKER"
+PROTOCOL = b"1"
+HEADER = 8
+"""The hexadecimal digits in front of a request that say how many bytes it has."""
+
+REFUSED = b"!"
+LONGEST_PATH = 107
+"""The bytes that the path of a socket may have (unix(7))."""
+
+# Of /proc/self/status: who the process is, what it may do and where it runs.
+STATUS = (b"Uid:", b"Gid:", b"Groups:", b"CapEff:", b"CapBnd:", b"NoNewPrivs:", b"Seccomp:", b"Cpus_allowed:")
+
+SIGKILL, SIGTERM = 9, 15
+
+
+class WorkerLost(ConnectionError):
+    """The worker went away before it said how a job ended, or it does not serve; the plain path is to be taken."""
+
+
+class Worker:
+    """Which worker: `command` starts it (with what `_worker_script` adds), `key` are all things that make it another one.
+
+    `environ` is what it starts with.
+    """
+
+    __slots__ = ("command", "environ", "key")
+
+    def __init__(self, command: Sequence[str], environ: Mapping[bytes, bytes], key: Iterable[bytes]) -> None:
+        self.command = tuple(command)
+        self.environ = dict(environ)
+        self.key = tuple(key)
+
+
+class Job:
+    """A request that a worker has taken on; the worker kills it when this connection ends."""
+
+    __slots__ = ("_connection", "_received")
+
+    def __init__(self, connection: _socket.socket) -> None:
+        self._connection = connection
+        self._received = b""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end and return the exit code, -N if signal N ended it.
+
+        Raises:
+            WorkerLost: the worker does not serve, or was killed.
+            TimeoutError: it takes longer, in seconds.
+        """
+        self._connection.settimeout(timeout)
+        try:
+            while not self._received.endswith(b"\n"):
+                part = self._connection.recv(4096)
+                if not part:
+                    raise WorkerLost("the worker went away")
+                self._received += part
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise WorkerLost(str(error)) from error
+        if self._received.startswith(REFUSED):
+            raise WorkerLost(self._received[1:-1].decode("utf-8", "replace"))
+        return int(self._received)
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to the job and what it has started."""
+        try:
+            self._connection.send(bytes([number]))
+        except OSError:
+            pass  # it has ended
+
+    def terminate(self) -> None:
+        """Ask the job to end."""
+        self.send_signal(SIGTERM)
+
+    def kill(self) -> None:
+        """Kill the job."""
+        self.send_signal(SIGKILL)
+
+    def close(self) -> None:
+        """Let go of the job: it is killed, if it has not ended."""
+        self._connection.close()
+
+
+def is_wanted(environ: Mapping[bytes, bytes], platform: str = sys.platform) -> bool:
+    """Tell whether a worker is to be asked: where a fork without exec is safe, and unless INTERLOCK_WORKER is 0."""
+    return platform == "linux" and environ.get(SWITCH) != b"0"
+
+
+def submit(
+    worker: Worker,
+    arguments: Sequence[bytes],
+    *,
+    cwd: bytes,
+    environ: Mapping[bytes, bytes],
+    descriptors: Sequence[int],
+    urgent: bool = False,
+) -> Job | None:
+    """Let a worker run a command, started if it does not run; None where there can be none.
+
+    `descriptors` are its standard input, output and error, and whatever else it is to have open. An `urgent` request comes
+    before others that wait.
+    """
+    connection = _connect(worker)
+    if connection is None:
+        return None
+    import posix
+
+    mask = posix.umask(0o077)
+    posix.umask(mask)
+    fields = [b"run", b"1" if urgent else b"", cwd, b"%o" % mask, _ignored(), b"%d" % len(arguments), *arguments]
+    fields += [name + b"=" + value for name, value in environ.items()]
+    try:
+        _send(connection, b"\0".join(fields), descriptors)
+    except OSError:
+        connection.close()
+        return None
+    return Job(connection)
+
+
+def situation() -> bytes | None:
+    """Return what this process has from its parent and a worker could not be told; None where that is unknown."""
+    import posix
+
+    try:
+        root = posix.stat("/")
+        lines = [line for line in _read("/proc/self/status").splitlines() if line.startswith(STATUS)]
+        parts = [
+            posix.readlink("/proc/self/ns/mnt").encode(),
+            posix.readlink("/proc/self/ns/net").encode(),
+            b"%d %d %d" % (root.st_dev, root.st_ino, posix.getpriority(posix.PRIO_PROCESS, 0)),
+            _read("/proc/self/cgroup"),
+            _read("/proc/self/limits"),
+            _read("/proc/self/oom_score_adj"),
+            *lines,
+        ]
+    except OSError:
+        return None
+    return b"\n".join(parts)
+
+
+def directory(environ: Mapping[bytes, bytes]) -> bytes | None:
+    """Return the directory of this user's sockets, made where it is missing; None where nobody else is kept out of it.
+
+    $XDG_RUNTIME_DIR/interlock (XDG Base Directory Specification); else interlock-<uid> in TMPDIR, or in /tmp.
+    """
+    import posix
+
+    uid = posix.geteuid()
+    runtime = environ.get(b"XDG_RUNTIME_DIR", b"")
+    if runtime.startswith(b"/") and _is_private(runtime, uid):
+        path = runtime.rstrip(b"/") + b"/interlock"
+    else:
+        base = environ.get(b"TMPDIR", b"")
+        path = (base if base.startswith(b"/") else b"/tmp").rstrip(b"/") + b"/interlock-%d" % uid
+    try:
+        posix.mkdir(path, 0o700)
+    except FileExistsError:
+        pass
+    except OSError:
+        return None
+    return path if _is_private(path, uid) else None
+
+
+def connect(path: bytes) -> _socket.socket | None:
+    """Connect to the worker that listens at a path, if it is this user's; None where nobody listens."""
+    import _socket
+
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+    try:
+        connection.connect(path)
+        if peer(connection) == _own_uid():
+            return connection
+    except OSError:
+        pass
+    connection.close()
+    return None
+
+
+def peer(connection: _socket.socket) -> int:
+    """Return the user id at the other end of a connection (unix(7), SO_PEERCRED)."""
+    import _socket
+
+    credentials = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
+    return int.from_bytes(credentials[4:8], sys.byteorder)
+
+
+def _own_uid() -> int:
+    import posix
+
+    return posix.geteuid()
+
+
+def _connect(worker: Worker) -> _socket.socket | None:
+    """Connect to a worker, and start it if need be."""
+    import _blake2
+    import posix
+
+    where, own = directory(posix.environ), situation()
+    if where is None or own is None:
+        return None
+    name = _blake2.blake2b(b"\0".join([PROTOCOL, *worker.key, own]), digest_size=12).hexdigest()
+    path = where + b"/" + name.encode() + b".sock"
+    if len(path) > LONGEST_PATH:
+        return None
+    found = connect(path)
+    if found is None:
+        from interlock.worker_start import start
+
+        found = start(worker, path)
+    return found
+
+
+def _send(connection: _socket.socket, request: bytes, descriptors: Sequence[int]) -> None:
+    import _socket
+
+    data = b"%0*x" % (HEADER, len(request)) + request
+    numbers = b"".join(number.to_bytes(4, sys.byteorder) for number in descriptors)
+    sent = connection.sendmsg([data], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, numbers)])
+    if sent < len(data):
+        connection.sendall(data[sent:])
+
+
+def _ignored() -> bytes:
+    """Return the signals that this process ignores because its parent did (nohup): so does what it starts."""
+    import _signal  # type: ignore[import-not-found]  # signal loads enum
+
+    numbers = (_signal.SIGINT, _signal.SIGHUP, _signal.SIGTERM, _signal.SIGQUIT)
+    return b",".join(b"%d" % number for number in numbers if _signal.getsignal(number) == _signal.SIG_IGN)
+
+
+def _is_private(path: bytes, uid: int) -> bool:
+    """Tell whether a directory belongs to a user, and to nobody else."""
+    import posix
+
+    try:
+        status = posix.lstat(path)
+    except OSError:
+        return False
+    return status.st_mode & 0o170077 == 0o040000 and status.st_uid == uid
+
+
+def _read(path: str) -> bytes:
+    import posix
+
+    descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        return posix.read(descriptor, 1 << 16)
+    finally:
+        posix.close(descriptor)

@@ -1,0 +1,79 @@
+"""The worker of interlock's own edges, as its client sees it. Imports as little as `client`, for the same reason."""
+
+from __future__ import annotations
+
+import sys
+
+from interlock import __version__
+from interlock.client import Job, Worker, WorkerLost, is_wanted, submit
+
+__all__ = ["COMMANDS", "own_worker", "run_in_worker"]
+
+COMMANDS = frozenset({"prepare", "install"})
+"""The commands that there are many of; each of the others runs once in a build."""
+
+# What the C library and the interpreter read when they start, so that no worker can be told later.
+AT_START = (b"LANG", b"LC_", b"LD_", b"TZ", b"MALLOC_", b"GLIBC_", b"PYTHON", b"PATH", b"HOME", b"INTERLOCK_WORKER")
+
+
+def own_worker(environ: dict[bytes, bytes]) -> Worker:
+    """Return the worker that has this version of interlock loaded, in this interpreter."""
+    import posix
+
+    here = __file__.rpartition("/")[0]
+    executable = posix.stat(sys.executable)
+    isolated = "-I" if sys.flags.isolated else "-P"
+    start = {name: value for name, value in environ.items() if name.startswith(AT_START)}
+    key = [
+        b"own",
+        __version__.encode(),
+        f"{here}\0{sys.executable}\0{executable.st_ino}\0{executable.st_mtime_ns}\0{isolated}".encode(
+            "utf-8", "surrogateescape"
+        ),
+        *(name + b"=" + value for name, value in sorted(start.items())),
+    ]
+    command = [sys.executable, isolated, f"{here}/_worker_script.py", "own"]
+    return Worker(command, start, key)
+
+
+def run_in_worker(words: list[str]) -> None:
+    """Let the worker run an edge, and end this process as that ends; return where there is no worker for it."""
+    import posix
+
+    if not words or words[0] not in COMMANDS or not is_wanted(posix.environ):
+        return
+    try:
+        job = submit(
+            own_worker(posix.environ),
+            [word.encode("utf-8", "surrogateescape") for word in words],
+            cwd=posix.getcwdb(),
+            environ=posix.environ,
+            descriptors=(0, 1, 2),
+            urgent=words[0] == "install",
+        )
+        if job is not None:
+            _end_as(_wait(job))
+    except (OSError, WorkerLost):
+        pass  # no worker, or one that was killed: the edge runs here, from its start; what was begun is safe to repeat
+
+
+def _wait(job: Job) -> int:
+    """Wait for a job, and hand on the signals that would end this process."""
+    import _signal  # type: ignore[import-not-found]  # signal loads enum
+
+    for number in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP):
+        if _signal.getsignal(number) != _signal.SIG_IGN:
+            _signal.signal(number, lambda received, _: job.send_signal(received))
+    return job.wait()
+
+
+def _end_as(code: int) -> None:
+    """End this process: with an exit code, or by a signal."""
+    import posix
+
+    if code < 0:
+        import _signal
+
+        _signal.signal(-code, _signal.SIG_DFL)
+        posix.kill(posix.getpid(), -code)
+    posix._exit(code)

@@ -1,0 +1,28 @@
+"""Load everything that a `prepare` or an `install` edge loads, for a worker; a test compares it with what edges load."""
+
+from __future__ import annotations
+
+import importlib
+
+LOADED = (
+    "base64",
+    "build",
+    "configparser",
+    "difflib",
+    "email.parser",
+    "interlock.backend_worker",
+    "interlock.commands.install",
+    "interlock.commands.prepare",
+    "interlock.declared",
+    "interlock.worker_start",
+    "packaging.markers",
+    "packaging.requirements",
+    "packaging.specifiers",
+    "packaging.tags",
+    "packaging.utils",
+    "pyproject_hooks._in_process",
+    "zipfile",
+)
+
+for name in LOADED:
+    importlib.import_module(name)

@@ -1,0 +1,72 @@
+"""Start a worker: one, however many ask at once, and none of what they hold open goes to it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+from interlock.client import connect
+
+if TYPE_CHECKING:
+    import _socket
+
+    from interlock.client import Worker
+
+__all__ = ["start"]
+
+BACKLOG = 4096
+"""The connections that may wait while a worker gets ready; the kernel has a limit of its own (net.core.somaxconn)."""
+
+
+def start(worker: Worker, path: bytes) -> _socket.socket | None:
+    """Start a worker that listens at a path and connect to it; None where that does not work.
+
+    The socket listens before the worker is there, which inherits it: nobody waits for anything but its own answer.
+    """
+    import fcntl
+
+    try:
+        lock = os.open(path.removesuffix(b".sock") + b".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        found = connect(path)
+        if found is None:
+            _launch(worker, path)
+            found = connect(path)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    else:
+        return found
+    finally:
+        os.close(lock)
+
+
+def _launch(worker: Worker, path: bytes) -> None:
+    import socket
+
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)  # of a worker that was killed
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        before = os.umask(0o177)
+        try:
+            listener.bind(path)
+        finally:
+            os.umask(before)
+        listener.listen(BACKLOG)
+        command = [*worker.command, str(listener.fileno()), os.fsdecode(path)]
+        # The worker detaches itself at once; its first process ends, and is waited for.
+        subprocess.run(
+            command,
+            cwd="/",
+            env=worker.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=[listener.fileno()],
+            start_new_session=True,
+            check=True,
+        )
