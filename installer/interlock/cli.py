@@ -25,6 +25,7 @@ __all__ = ["COMMANDS", "main"]
 # name: (module, help); the order is that of `interlock --help`.
 COMMANDS = {
     "build": ("interlock_ninja.commands.build", "generate what is out of date, then build with Ninja"),
+    "sync": ("interlock_ninja.commands.sync", "generate what is out of date, then build without Ninja"),
     "gen": ("interlock_ninja.commands.gen", "write build.ninja for the workspace"),
     "projects": (
         "interlock_ninja.commands.projects",
