@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from interlock.distribution import Installed
     from interlock.environment import Environment
     from interlock.journal import Operation
+    from interlock.link_changes import LinkChanges
     from interlock.prepared import File, Prepared
 
 __all__ = ["Change", "changes_to_install", "changes_to_remove"]
@@ -33,6 +34,7 @@ class Change:
     none; `replaces` are its files, where one of that name is there already (RECORD last), and `digests` those of the new
     directory and of the one that is there (`listing_digest`); `retires` are the dist-info directories that leave, each in
     one step; `leaves` are other files to remove and `emptied` the directories that may be empty after that, deepest first.
+    `clears` is what goes before all that, in order: where a link comes, or a directory in the place of one.
     """
 
     new_directories: tuple[str, ...]
@@ -43,17 +45,22 @@ class Change:
     retires: tuple[str, ...]
     leaves: tuple[str, ...]
     emptied: tuple[str, ...]
+    clears: tuple[str, ...] = ()
 
     @property
     def directories(self) -> tuple[str, ...]:
         """The directories in which entries come and go: to sync once all is done."""
         entries = (*self.arrives, *self.replaces, self.dist_info, *self.retires, *self.leaves)
-        entries += (*self.new_directories, *self.emptied)
-        return tuple(sorted({posixpath.dirname(path) for path in entries if path} | set(self.new_directories)))
+        entries += (*self.new_directories, *self.emptied, *self.clears)
+        found = {posixpath.dirname(path) for path in entries if path} | set(self.new_directories)
+        # Where a link comes, there is no directory of the environment any more.
+        gone = [path for path in self.clears if path in self.arrives]
+        return tuple(sorted(path for path in found if not any(f"{path}/".startswith(f"{one}/") for one in gone)))
 
     def operations(self, staged: str) -> tuple[Operation, ...]:
         """Return the journal's operations: payload, the new dist-info (RECORD last), the old one, then what is stale."""
-        steps: list[Operation] = [("directory", path) for path in self.new_directories]
+        steps: list[Operation] = [("clear", path) for path in self.clears]
+        steps += [("directory", path) for path in self.new_directories]
         steps += [("replace", f"{staged}/{path}", path) for path in self.arrives]
         if self.replaces:
             steps.append(("exchange", f"{staged}/{self.dist_info}", self.dist_info, *self.digests))
@@ -79,7 +86,10 @@ def changes_to_install(
     tree = _Tree(environment)
     previous, others = _split(installed, prepared.normalized)
     old = {path for distribution in previous for path in _owned(distribution, tree)}
-    new = {file.path: tree.relative(environment.absolute(file.path)) for file in prepared.files}
+    links = _link_changes(prepared, old, others, tree)
+    clears = links.clears if links else ()
+    paths = [*(file.path for file in prepared.files), *(link.path for link in prepared.links)]
+    new = {path: path if _gives_way(path, clears) else tree.relative(environment.absolute(path)) for path in paths}
     if outside := [path for path, real in new.items() if not real]:
         raise UnsafePath(
             f"{prepared.name} {prepared.version} ships {outside[0]}, which a symbolic link leads out of {environment.path}",
@@ -88,15 +98,18 @@ def changes_to_install(
     _check_conflicts([file for file in prepared.files if new[file.path] not in old], prepared, others, tree)
     within = f"{prepared.dist_info}/"
     inside = {file.path: file.sha256 for file in prepared.files if file.path.startswith(within)}
-    arrives = [path for path in new if path not in inside]
+    there = {link.path for link in prepared.links}.difference(links.arrives if links else ())
+    arrives = [path for path in new if path not in inside and path not in there]
     # RECORD is the last of the files.
     replaces = tuple(inside) if os.path.lexists(environment.absolute(prepared.dist_info)) else ()
-    directories = dict.fromkeys(path for name in (*arrives, *replaces) for path in _missing_parents(name, environment))
+    directories = dict.fromkeys(
+        path for name in (*arrives, *replaces) for path in _missing_parents(name, environment, clears)
+    )
     dist_info = tree.relative(environment.absolute(prepared.dist_info))
     stale = [path for path in _dist_infos(previous, tree) if path != dist_info]
     retires = [path for path in stale if not _is_same(environment.absolute(path), environment.absolute(dist_info))]
     stays = {parent for path in new.values() for parent in (path, *_parents(path))}
-    leaves = _leaving(old - stays, stale, others, tree)
+    leaves = _leaving(old - stays - set(clears), stale, others, tree)
     return Change(
         tuple(sorted(directories)),
         tuple(arrives),
@@ -109,6 +122,7 @@ def changes_to_install(
         tuple(retires),
         leaves,
         _emptied(leaves, new.values(), environment),
+        clears,
     )
 
 
@@ -228,14 +242,36 @@ def _check_conflicts(files: Iterable[File], prepared: Prepared, others: Sequence
             )
         if digest_of(path) == file.sha256:
             continue
-        wanted = _Wanted([tree.relative(path)], tree)
-        owner = next((other for other in others if wanted.listed_by(other)), None)
-        if owner is not None:
-            raise FileConflict(
-                f"{prepared.name} {prepared.version} and {owner.name} {owner.version} both ship {file.path}, "
-                f"with different content, in {environment.path}",
-                advice="Rename one of them, or put the two projects into different environments. Nothing was changed.",
-            )
+        if (owner := _owner_of(tree.relative(path), others, tree)) is not None:
+            raise _both(file.path, prepared, owner, environment)
+
+
+def _link_changes(prepared: Prepared, old: set[str], others: Sequence[Installed], tree: _Tree) -> LinkChanges | None:
+    """Return what changes about links; None where there are none, and nothing has to be loaded for them."""
+    if not prepared.links:
+        return None
+    from interlock.link_changes import link_changes
+
+    environment = tree.environment
+    found = link_changes(prepared, old, lambda path: _owner_of(path, others, tree), environment)
+    for path in set(found.arrives) - old:
+        if os.path.lexists(environment.absolute(path)) and (owner := _owner_of(path, others, tree)) is not None:
+            raise _both(path, prepared, owner, environment)
+    return found
+
+
+def _both(path: str, prepared: Prepared, owner: Installed, environment: Environment) -> FileConflict:
+    return FileConflict(
+        f"{prepared.name} {prepared.version} and {owner.name} {owner.version} both ship {path}, "
+        f"with different content, in {environment.path}",
+        advice="Rename one of them, or put the two projects into different environments. Nothing was changed.",
+    )
+
+
+def _owner_of(path: str, others: Sequence[Installed], tree: _Tree) -> Installed | None:
+    """Return the other distribution that lists a path (relative to the environment); None where none does."""
+    wanted = _Wanted([path], tree)
+    return next((other for other in others if wanted.listed_by(other)), None)
 
 
 def _is_same(one: str, other: str) -> bool:
@@ -256,11 +292,18 @@ def _leaving(owned: set[str], dist_infos: Iterable[str], others: Iterable[Instal
     return _with_bytecode(sorted(leaves), tree)
 
 
-def _missing_parents(path: str, environment: Environment) -> list[str]:
+def _missing_parents(path: str, environment: Environment, clears: Sequence[str]) -> list[str]:
     missing = []
-    while (path := posixpath.dirname(path)) and not os.path.isdir(environment.absolute(path)):
+    while path := posixpath.dirname(path):
+        if os.path.isdir(environment.absolute(path)) and not _gives_way(path, clears):
+            break
         missing.append(path)
     return missing
+
+
+def _gives_way(path: str, clears: Sequence[str]) -> bool:
+    """Tell whether a path lies where something is cleared: what is there now, behind a link even, says nothing."""
+    return any(path == cleared or path.startswith(f"{cleared}/") for cleared in clears)
 
 
 def _with_bytecode(leaves: Iterable[str], tree: _Tree) -> tuple[str, ...]:

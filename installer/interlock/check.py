@@ -12,6 +12,7 @@ from interlock.access import reading
 from interlock.distribution import normalize, parse_record, read_metadata_header, scan
 from interlock.errors import MetadataError
 from interlock.journal import damaged_distribution, damaged_path, journal_path
+from interlock.links import is_in_place, is_note, read_note
 from interlock.satisfy import requirements_of, unsatisfied
 from interlock.stamp import read_stamp
 
@@ -126,6 +127,18 @@ def _files(distribution: Installed, entries: Sequence[RecordEntry], environment:
                 yield Problem("missing", shown, f"{entry.path} is missing", path)
         elif entry.digest and (difference := _difference(path, entry)):
             yield Problem("changed", shown, f"{entry.path} {difference}", path)
+        elif is_note(entry.path):
+            yield from _links(path, shown)
+
+
+def _links(note: str, shown: str) -> Iterator[Problem]:
+    """Look at the links beside a note, which RECORD has no digests of."""
+    for name, target in read_note(note).items():
+        path = os.path.join(os.path.dirname(note), name)
+        if os.path.lexists(path) and not is_in_place(path, target):
+            yield Problem("changed", shown, f"{path} is not the link to {target} that it should be", path)
+        elif not os.path.exists(target):
+            yield Problem("missing", shown, f"{path} leads to {target}, which is missing", target)
 
 
 def _difference(path: str, entry: RecordEntry) -> str:

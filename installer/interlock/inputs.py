@@ -14,9 +14,9 @@ from interlock.distribution import normalize
 from interlock.documents import parse_toml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-__all__ = ["project_inputs", "read_pyproject"]
+__all__ = ["project_inputs", "read_pyproject", "unchanged_since"]
 
 ALWAYS = ("pyproject.toml", "setup.py", "setup.cfg", "MANIFEST.in", "meson.build", "CMakeLists.txt", "hatch_build.py")
 
@@ -28,6 +28,14 @@ def project_inputs(directory: str) -> list[str]:
     for name in named:
         found.update(os.path.normpath(os.path.join(directory, match)) for match in _matches(directory, name))
     return sorted(filter(os.path.isfile, found))
+
+
+def unchanged_since(moment_ns: int, files: Iterable[str]) -> bool:
+    """Tell whether no file has changed since a moment of the file system's clock."""
+    try:
+        return all(os.stat(file).st_mtime_ns < moment_ns for file in files)
+    except FileNotFoundError:
+        return False
 
 
 def _matches(directory: str, name: str) -> list[str]:

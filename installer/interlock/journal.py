@@ -45,13 +45,15 @@ __all__ = [
 
 Operation = tuple[str, ...]
 """One of ("directory", path), ("replace", staged, path), ("exchange", staged, path, new, old), ("retire", path),
-("remove", path) and ("remove-directory", path).
+("remove", path), ("remove-directory", path) and ("clear", path).
 
 "exchange" lets a staged directory and the one in its place change places in one step, where the file system can; by the
 digests of their files (`listing_digest`) a recovery knows which of the two is the new one. A "replace" of each file follows,
-for where it cannot. "retire" moves a directory out of the way in one step, into the staging directory."""
+for where it cannot. "retire" moves a directory out of the way in one step, into the staging directory. "clear" removes a
+file, a link or an empty directory where something of another kind comes later, and what lies behind a link it never touches:
+done again, it may find a link on its way that is already the new one."""
 
-ARITY = {"directory": 2, "replace": 3, "exchange": 5, "retire": 2, "remove": 2, "remove-directory": 2}
+ARITY = {"directory": 2, "replace": 3, "exchange": 5, "retire": 2, "remove": 2, "remove-directory": 2, "clear": 2}
 PATHS = 3  # an operation's words up to here are its name and paths
 STAGING = ".interlock/staging"
 PROBE = ".interlock-probe"
@@ -187,6 +189,8 @@ def _parse(data: dict[str, Any]) -> Journal:
 def _do_all(environment: str, journal: Journal, done: list[Operation], disk: Disk) -> None:
     step = _Step(os.path.realpath(environment), _aside(environment, journal), disk)
     for operation in journal.operations:
+        if operation[0] == "clear" and _is_behind_a_link(environment, operation[1]):
+            continue
         paths = [_inside(environment, name) for name in operation[1:PATHS]]
         step.do(operation[0], *paths, *operation[PATHS:])
         done.append(operation)
@@ -231,6 +235,8 @@ class _Step:
             self.disk.remove_directory(path)
         elif os.path.lexists(path) and not _is_directory(path):
             self.disk.remove(path)
+        elif verb == "clear":
+            self.disk.remove_directory(path)
 
     def _directory(self, path: str) -> None:
         try:
@@ -328,6 +334,11 @@ def _file_digest(path: str) -> str:
 
 def _is_directory(path: str) -> bool:
     return os.path.isdir(path) and not os.path.islink(path)
+
+
+def _is_behind_a_link(environment: str, relative: str) -> bool:
+    parent = os.path.join(os.path.realpath(environment), *relative.split("/")[:-1])
+    return os.path.realpath(parent) != parent
 
 
 def _aside(environment: str, journal: Journal) -> str:

@@ -19,7 +19,8 @@ from interlock.build_requirements import source_tree
 from interlock.distribution import normalize
 from interlock.errors import EnvironmentMismatch, InterlockError, UsageError, WheelError
 from interlock.hooks import HookEnvironment, open_project
-from interlock.inputs import project_inputs, read_pyproject
+from interlock.inputs import project_inputs, read_pyproject, unchanged_since
+from interlock.link_plan import LinkPlan, plan_links
 from interlock.local_wheels import surroundings
 from interlock.prepared import MANIFEST, TREE, Prepared, load_prepared, manifest_text, seal
 from interlock.timings import span
@@ -59,11 +60,17 @@ class BuildOptions:
 
 @dataclass(frozen=True, slots=True)
 class PrepareResult:
-    """What was prepared, the existing files that it depends on (absolute), and whether anything was written."""
+    """What was prepared, the existing files that it depends on (absolute), and whether anything was written.
+
+    `settled_ns` is a later moment than the start, by the disk's clock, up to which all of that was seen as it is now; 0 for
+    none. `why_not` says why there are no links, where some were asked for.
+    """
 
     prepared: Prepared
     inputs: tuple[str, ...]
     changed: bool
+    settled_ns: int = 0
+    why_not: str = ""
 
 
 def prepare(
@@ -73,13 +80,15 @@ def prepare(
     *,
     options: BuildOptions | None = None,
     extras: Iterable[str] = (),
+    links: bool = False,
     disk: Disk,
     timeout: float | None = None,
 ) -> PrepareResult:
     """Prepare the editable install of a project for an environment in the directory `output`.
 
     Holds the build environment's lock (shared) and the source tree's, never the environment's. What `output` holds is
-    replaced only if the new content differs. `extras` decide which requirements the commit will check.
+    replaced only if the new content differs. `extras` decide which requirements the commit will check. With `links`, symbolic
+    links take the place of a .pth where they can (docs/explanation/links.md).
 
     Raises:
         BackendUnavailable, BackendError: no backend, or it failed.
@@ -94,9 +103,10 @@ def prepare(
     source, output = os.path.abspath(source), os.path.abspath(output)
     _check_output(output)
     limit = unpacked_limit()  # before the build: a variable that is wrong is said at once
-    project = open_project(source, reproduce=_command(source, output, environment, options, extras))
+    project = open_project(source, reproduce=_command(source, output, environment, options, extras, links))
     _check_static_python(source, environment)
     work = os.path.join(os.path.dirname(output), f".{os.path.basename(output)}.tmp")
+    begun_ns = listed_ns = disk.clock_ns(os.path.dirname(output)) if links else 0
     with _ready(project, options, environment.interpreter, environment, disk, timeout) as (hooks, used):
         # The tree's lock is held: what lies here is what a killed process left.
         disk.remove_tree(work)
@@ -106,13 +116,17 @@ def prepare(
                 disk.make_directory(built)
                 wheel_path = project.build_editable(hooks, options.config_settings, built)
             with span("unpack", source), open_wheel(wheel_path, largest=limit) as wheel:
+                listed_ns = disk.clock_ns(work) if links else 0
+                plan = plan_links(wheel, environment.layout, source) if links else LinkPlan()
                 new = os.path.join(work, "new")
-                prepared = _write(wheel, new, source, environment, extras, disk)
+                prepared = _write(wheel, plan, new, source, environment, extras, disk)
             prepared, changed = _publish(prepared, new, output, os.path.join(work, "old"), disk)
         finally:
             disk.remove_tree(work)
-    inputs = [*project_inputs(source), *used]
-    return PrepareResult(prepared, tuple(dict.fromkeys(map(os.path.abspath, inputs))), changed)
+    inputs = tuple(dict.fromkeys(map(os.path.abspath, [*project_inputs(source), *used, *plan.inputs])))
+    # Backends make files in the directories that are listed: as they were after the build, they were seen.
+    settled_ns = listed_ns if links and unchanged_since(begun_ns, filter(os.path.isfile, inputs)) else 0
+    return PrepareResult(prepared, inputs, changed, settled_ns, plan.why_not)
 
 
 def project_metadata(
@@ -200,14 +214,20 @@ def recipe_for(project: Project, options: BuildOptions, interpreter: Interpreter
 
 
 def _write(
-    wheel: Wheel, directory: str, source: str, environment: Environment, extras: Iterable[str], disk: Disk
+    wheel: Wheel,
+    plan: LinkPlan,
+    directory: str,
+    source: str,
+    environment: Environment,
+    extras: Iterable[str],
+    disk: Disk,
 ) -> Prepared:
     """Write a wheel's final files and their manifest into a new directory."""
     requires_python = wheel.metadata.get("requires-python", [""])[0]
     _check_python(f"{wheel.name} {wheel.version} ({source})", requires_python, environment)
     tree = os.path.join(directory, TREE)
     disk.make_directory(tree)
-    files = unpack(wheel, environment, tree, source=source, disk=disk)
+    files = unpack(wheel, environment, tree, source=source, links=plan.links, replaced=plan.replaces, disk=disk)
     prepared = seal(
         Prepared(
             directory=directory,
@@ -222,6 +242,7 @@ def _write(
             files=files,
             requires=_requires(wheel, environment.interpreter, extras),
             requires_python=requires_python,
+            links=plan.links,
         )
     )
     disk.write(os.path.join(directory, MANIFEST), manifest_text(prepared))
@@ -315,7 +336,9 @@ def _check_python(who: str, wanted: str, environment: Environment) -> None:
         )
 
 
-def _command(source: str, output: str, environment: Environment, options: BuildOptions, extras: Iterable[str]) -> str:
+def _command(
+    source: str, output: str, environment: Environment, options: BuildOptions, extras: Iterable[str], links: bool
+) -> str:
     """Return the command line that prepares the same again."""
     import shlex
 
@@ -327,5 +350,6 @@ def _command(source: str, output: str, environment: Environment, options: BuildO
     words += [word for path in options.constraints for word in ("--build-constraint", path)]
     words += ["--workspace", options.names_file] if options.names_file else []
     words += [] if options.isolation else ["--no-build-isolation"]
+    words += ["--links"] if links else []
     words += [] if options.engine == "auto" else ["--engine", options.engine]
     return shlex.join(words)

@@ -3,6 +3,8 @@
     <directory>/manifest.json       what is there, for which environment, and what it requires
     <directory>/tree/<path>         the files; paths are relative to the environment
 
+Symbolic links are in the manifest alone: nothing that walks or copies the tree meets one.
+
 `interlock.prepare` writes it, `interlock install` reads it; this module is what both need and is cheap to load.
 """
 
@@ -21,9 +23,9 @@ from interlock.errors import InterlockError, UnsafePath
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["File", "Prepared", "Requirement", "load_prepared", "manifest_text", "seal"]
+__all__ = ["File", "Link", "Prepared", "Requirement", "load_prepared", "manifest_text", "seal"]
 
-SCHEMA = 1
+SCHEMA = 2
 KINDS = {"str": str, "int": int, "bool": bool}
 MANIFEST = "manifest.json"
 TREE = "tree"
@@ -37,6 +39,14 @@ class File:
     sha256: str
     size: int
     executable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One symbolic link: its path relative to the environment ("/" between the parts), and where it leads, absolute."""
+
+    path: str
+    target: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +88,7 @@ class Prepared:
     files: tuple[File, ...]
     requires: tuple[Requirement, ...]
     requires_python: str
+    links: tuple[Link, ...] = ()
     digest: str = ""
 
     def path_of(self, file: File) -> str:
@@ -85,7 +96,7 @@ class Prepared:
         return os.path.join(self.directory, TREE, *file.path.split("/"))
 
 
-Made = TypeVar("Made", File, Requirement, Prepared)
+Made = TypeVar("Made", File, Link, Requirement, Prepared)
 
 
 def seal(prepared: Prepared) -> Prepared:
@@ -124,7 +135,7 @@ def load_prepared(directory: str) -> Prepared:
         ) from error
     if _digest(data) != digest:
         raise InterlockError(f"{path} was edited since it was written", advice=f"Remove {directory}, prepare it again.")
-    for name in (*(file.path for file in prepared.files), prepared.dist_info):
+    for name in (*(one.path for one in (*prepared.files, *prepared.links)), prepared.dist_info):
         parts = name.split("/")
         if not {"", ".", ".."}.isdisjoint(parts) or "\\" in name or ":" in parts[0]:
             raise UnsafePath(
@@ -149,6 +160,7 @@ def _from_json(directory: str, data: Mapping[str, Any], digest: str) -> Prepared
     if values.pop("schema") != SCHEMA:
         raise ValueError("another schema")
     values["files"] = tuple(_checked(File(**file)) for file in values["files"])
+    values["links"] = tuple(_checked(Link(**link)) for link in values["links"])
     values["requires"] = tuple(
         _checked(Requirement(**{**one, "extras": tuple(one["extras"])})) for one in values["requires"]
     )

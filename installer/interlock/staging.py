@@ -73,12 +73,7 @@ def _fill(root: str, prepared: Prepared, environment: str, disk: Disk) -> None:
     directories = {root}
     for file in prepared.files:
         destination = os.path.join(root, *file.path.split("/"))
-        if (parent := os.path.dirname(destination)) not in directories:
-            # Below what was made above: an environment that was put in the place of this one gets no half of it.
-            disk.make_directory(parent, below=root)
-            while parent not in directories:
-                directories.add(parent)
-                parent = os.path.dirname(parent)
+        _make_parents(destination, root, directories, disk)
         disk.copy(prepared.path_of(file), destination, executable=file.executable)
         digest = digest_of(destination)
         if not digest:
@@ -88,11 +83,24 @@ def _fill(root: str, prepared: Prepared, environment: str, disk: Disk) -> None:
                 f"{prepared.path_of(file)} is not what its manifest says",
                 advice=f"Remove {prepared.directory} and run the build again. Nothing was changed.",
             )
+    for link in prepared.links:
+        destination = os.path.join(root, *link.path.split("/"))
+        _make_parents(destination, root, directories, disk)
+        disk.link(link.target, destination)
     for directory in sorted(directories, reverse=True):
         disk.sync_directory(directory)
     # A journal may not outlive what it names: the first commit makes the directories above this one too.
     for directory in (os.path.dirname(root), *unsynced):
         disk.sync_directory(directory)
+
+
+def _make_parents(path: str, root: str, directories: set[str], disk: Disk) -> None:
+    if (parent := os.path.dirname(path)) not in directories:
+        # Below what was made above: an environment that was put in the place of this one gets no half of it.
+        disk.make_directory(parent, below=root)
+        while parent not in directories:
+            directories.add(parent)
+            parent = os.path.dirname(parent)
 
 
 def _above(root: str) -> tuple[str, str]:

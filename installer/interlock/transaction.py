@@ -164,11 +164,19 @@ def _is_installed(prepared: Prepared, environment: Environment) -> bool:
     dist_info = environment.absolute(prepared.dist_info)
     if [os.path.realpath(one.directory) for one in found] != [os.path.realpath(dist_info)]:
         return False
-    return all(
+    return _are_linked(prepared, environment) and all(
         digest_of(environment.absolute(file.path)) == file.sha256
         and (not file.executable or os.access(environment.absolute(file.path), os.X_OK))
         for file in reversed(prepared.files)  # RECORD is last, and differs when anything does
     )
+
+
+def _are_linked(prepared: Prepared, environment: Environment) -> bool:
+    if not prepared.links:
+        return True
+    from interlock.links import is_in_place
+
+    return all(is_in_place(environment.absolute(link.path), link.target) for link in prepared.links)
 
 
 def _check_undisturbed(prepared: Prepared, environment: Environment) -> None:

@@ -16,8 +16,9 @@ from base64 import urlsafe_b64encode
 from typing import TYPE_CHECKING
 
 from interlock.archive import check_path, file_key
-from interlock.distribution import RecordEntry, format_record
+from interlock.distribution import RecordEntry, format_record, normalize
 from interlock.errors import DiskError, UnsafePath, WheelError
+from interlock.links import SEARCH_TEXT, links_directory, notes, search_file
 from interlock.prepared import File
 from interlock.scripts import make_script, parse_scripts, rewrite_script
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from interlock.durable import Disk
     from interlock.environment import Environment
+    from interlock.prepared import Link
     from interlock.wheel import Wheel
 
 __all__ = ["unpack"]
@@ -41,11 +43,20 @@ _OWN_SCRIPT = re.compile(r"(python|pythonw|pypy|pypyw|graalpy)[0-9.]*t?(\.exe)?|
 
 
 def unpack(
-    wheel: Wheel, environment: Environment, tree: str, *, source: str, disk: Disk, platform: str = sys.platform
+    wheel: Wheel,
+    environment: Environment,
+    tree: str,
+    *,
+    source: str,
+    disk: Disk,
+    links: tuple[Link, ...] = (),
+    replaced: str = "",
+    platform: str = sys.platform,
 ) -> tuple[File, ...]:
     """Write the files of an editable wheel below the directory `tree`, at their paths in the environment; RECORD last.
 
-    Every file is synced, and so is every directory.
+    Every file is synced, and so is every directory. `links` take the place of the wheel's file `replaced`: RECORD lists them,
+    and what is written for them are their notes and the .pth of all links.
 
     Raises:
         RecordMismatch: a file is not what the wheel's RECORD says.
@@ -54,7 +65,7 @@ def unpack(
     """
     writer = _Writer(tree, environment, wheel.path, disk, platform)
     dist_info = f"{wheel.library(environment.layout)}/{wheel.dist_info}"
-    own = {f"{wheel.dist_info}/{name}" for name in INSTALLERS_OWN}
+    own = {*(f"{wheel.dist_info}/{name}" for name in INSTALLERS_OWN), replaced}
     entry_points = f"{wheel.dist_info}/entry_points.txt"
     scripts = (
         parse_scripts(wheel.read(entry_points).decode("utf-8", "replace"), os.path.basename(wheel.path))
@@ -77,9 +88,21 @@ def unpack(
     writer.add(f"{dist_info}/INSTALLER", [INSTALLER])
     writer.add(f"{dist_info}/REQUESTED", [])
     writer.add(f"{dist_info}/direct_url.json", [_direct_url(source)])
-    writer.add(f"{dist_info}/RECORD", [_record(writer.files, dist_info)])
+    _add_record(writer, dist_info, links, normalize(wheel.name), environment)
     writer.finish()
     return tuple(writer.files)
+
+
+def _add_record(
+    writer: _Writer, dist_info: str, links: tuple[Link, ...], normalized: str, environment: Environment
+) -> None:
+    """Add RECORD, and what comes with links; the .pth of all of them is not listed."""
+    for path, text in notes(links, normalized).items():
+        writer.add(path, [text], ours=True)
+    record = _record(writer.files, [link.path for link in links], dist_info)
+    if links:
+        writer.add(search_file(environment.layout), [SEARCH_TEXT], ours=True)
+    writer.add(f"{dist_info}/RECORD", [record])
 
 
 class _Writer:
@@ -95,8 +118,8 @@ class _Writer:
         self._paths: set[str] = set()
         self._directories = {tree}
 
-    def add(self, path: str, chunks: Iterable[bytes], *, executable: bool = False) -> None:
-        """Write one file; what fails on the way leaves none of it."""
+    def add(self, path: str, chunks: Iterable[bytes], *, executable: bool = False, ours: bool = False) -> None:
+        """Write one file, of the wheel or `ours`; what fails on the way leaves none of it."""
         check_path(path, self._wheel, self._platform)
         key = file_key(path, self._platform)
         if key in self._paths:
@@ -104,7 +127,7 @@ class _Writer:
                 f"{self._wheel} has two files for {path}",
                 advice="Rename a script or a data file of the project; nothing was installed.",
             )
-        if _belongs_to_environment(path, self._environment, self._platform):
+        if not ours and _belongs_to_environment(path, self._environment, self._platform):
             raise UnsafePath(
                 f"{self._wheel} would replace {path}, which is a part of the environment itself",
                 advice="Rename the script or the data file of the project; nothing was installed.",
@@ -166,6 +189,10 @@ def _belongs_to_environment(path: str, environment: Environment, platform: str) 
     if top == "lib64" and top not in library:
         return True  # a link to lib, so that lib64/x is lib/x, which may be another distribution's
     directory, name = posixpath.split(file_key(path, platform))
+    if f"{directory}/{name}/".startswith(file_key(f"{links_directory(environment.layout)}/", platform)):
+        return True  # what is there leads to the sources of others
+    if file_key(path, platform) == file_key(search_file(environment.layout), platform):
+        return True
     return directory == file_key(environment.layout.scripts, platform) and bool(_OWN_SCRIPT.fullmatch(name.lower()))
 
 
@@ -175,7 +202,7 @@ def _direct_url(source: str) -> bytes:
     return json.dumps({"dir_info": {"editable": True}, "url": Path(source).as_uri()}, sort_keys=True).encode()
 
 
-def _record(files: list[File], dist_info: str) -> bytes:
+def _record(files: list[File], links: list[str], dist_info: str) -> bytes:
     library = posixpath.dirname(dist_info)
     entries = [
         RecordEntry(
@@ -185,5 +212,6 @@ def _record(files: list[File], dist_info: str) -> bytes:
         )
         for file in files
     ]
-    entries.append(RecordEntry(posixpath.relpath(f"{dist_info}/RECORD", library)))
+    # What a link leads to changes; the notes, which have digests, say where that is.
+    entries += [RecordEntry(posixpath.relpath(path, library)) for path in (*links, f"{dist_info}/RECORD")]
     return format_record(sorted(entries, key=lambda entry: entry.path)).encode("utf-8", "surrogateescape")

@@ -60,10 +60,21 @@ def test_the_digest_is_of_the_content_and_of_nothing_else(tmp_path: Path) -> Non
 def test_the_manifest_has_the_documented_keys(tmp_path: Path) -> None:
     data = json.loads(manifest_text(example(tmp_path)))
     assert sorted(data) == [
-        *("digest", "dist_info", "environment", "files", "implementation", "name", "normalized", "python", "requires"),
+        *(
+            "digest",
+            "dist_info",
+            "environment",
+            "files",
+            "implementation",
+            "links",
+            "name",
+            "normalized",
+            "python",
+            "requires",
+        ),
         *("requires_python", "schema", "source", "version"),
     ]
-    assert data["schema"] == 1
+    assert data["schema"] == 2
 
 
 def test_nothing_prepared_says_which_edge_was_missed(tmp_path: Path) -> None:

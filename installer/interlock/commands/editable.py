@@ -45,6 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     output = os.path.join(prepared, f"{os.getpid()}-{secrets.token_hex(8)}")
     try:
         result = prepare_from(arguments, output, edge)
+        edge = edge.at(result.settled_ns)
         if edge.started_ns:
             # The installed RECORD keeps this time: as an input of this very edge it must not be newer than its start.
             record = result.prepared.files[-1]

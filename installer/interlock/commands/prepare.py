@@ -42,6 +42,11 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
         "--extra", action="append", default=[], metavar="NAME", help="an extra whose requirements must be installed too"
     )
     parser.add_argument(
+        "--links",
+        action="store_true",
+        help="symbolic links in the place of a path on sys.path, where they can take it: interpreters start faster",
+    )
+    parser.add_argument(
         "--no-build-isolation", action="store_true", help="run the backend that is installed in the environment"
     )
 
@@ -57,7 +62,10 @@ def run(arguments: argparse.Namespace) -> int:
             advice=f'Name the target {prepared.name}, or give it project_name = "{prepared.name}".',
         )
     receipt = {"edge": "prepare", "project": prepared.name, "version": prepared.version, "digest": prepared.digest}
-    edge.finish(receipt, result.inputs, f"prepared {prepared.name} {prepared.version}: {len(prepared.files)} files")
+    line = f"prepared {prepared.name} {prepared.version}: {len(prepared.files)} files"
+    line += f", {len(prepared.links)} links" if prepared.links else ""
+    line += f", and no links: {result.why_not}" if result.why_not else ""
+    edge.at(result.settled_ns).finish(receipt, result.inputs, line)
     return 0
 
 
@@ -69,6 +77,7 @@ def prepare_from(arguments: argparse.Namespace, output: str, edge: Run) -> Prepa
         open_environment(arguments.venv),
         options=build_options(arguments, isolation=not arguments.no_build_isolation),
         extras=arguments.extra,
+        links=arguments.links,
         disk=edge.disk,
         timeout=arguments.lock_timeout,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from interlock.durable import Disk
@@ -42,6 +42,10 @@ class Run:
             return cls(arguments, disk, 0)
         where = os.path.dirname(arguments.stamp) if arguments.stamp else directory
         return cls(arguments, disk, disk.clock_ns(where or "."))
+
+    def at(self, moment_ns: int) -> Run:
+        """Return the same run with a later start: what was read has not changed up to that moment; 0 changes nothing."""
+        return replace(self, started_ns=moment_ns) if self.started_ns and moment_ns else self
 
     def finish(
         self, receipt: Mapping[str, Any], inputs: Iterable[str], line: str, *, fixed: Iterable[str] = ()
