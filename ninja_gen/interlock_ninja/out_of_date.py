@@ -50,6 +50,7 @@ class Scan:
         self._known: dict[bytes, Step] = {}
         self._times: dict[bytes, int] = {}
         self._dirty: set[bytes] = set()
+        self._recorded: set[bytes] = set()
 
     def run(self, targets: Iterable[bytes]) -> None:
         """Look at all that the targets need.
@@ -136,6 +137,7 @@ class Scan:
         mtime_ns, inputs = self._deps.deps.get(edge.output, (-1, ()))
         if self.time(edge.output) > mtime_ns:
             return Step(edge, edge.inputs, deps_missing=True)
+        self._recorded.update(inputs)
         return Step(edge, (*edge.inputs, *inputs))
 
     def _is_out_of_date(self, step: Step) -> bool:
@@ -161,10 +163,14 @@ class Scan:
         return entry.mtime_ns < newest or entry.command_hash != self._log.hash_command(edge.command)
 
     def _refuse_missing_files(self) -> None:
-        """Say which file of a build statement is not there; one that was only recorded makes its edge run."""
+        """Say which file of a build statement is not there; one that was only recorded makes its edge run.
+
+        For Ninja 1.11 it is enough that it was recorded.
+        """
+        excused = self._recorded if self._log.version <= 5 else ()
         for step in self.steps:
             for path in step.edge.inputs:
-                if path not in self._known and not self.time(path):
+                if path not in self._known and not self.time(path) and path not in excused:
                     raise InterlockError(
                         f"{os.fsdecode(path)}, which {step.edge.description or os.fsdecode(step.edge.output)} needs, is "
                         "missing, and no edge makes it",

@@ -239,9 +239,12 @@ class _Build:
         started_ns, started = self._running.pop(step)
         if ended.error is not None:
             raise ended.error
-        inputs, complaint = self._take_depfile(step.edge)
-        if complaint and not code:
-            code, printed = 1, printed + complaint.encode()
+        inputs: tuple[bytes, ...] | None = None
+        if not code:
+            try:
+                inputs = self._read_depfile(step.edge)
+            except ValueError as error:
+                code, printed = 1, printed + str(error).encode()
         if code == INTERRUPTED:
             raise KeyboardInterrupt
         stamped = self._scan.time_now(step.edge.output)
@@ -256,29 +259,29 @@ class _Build:
             self._log.record(
                 step.edge.output, LogEntry(begin, end, mtime_ns, self._log.hash_command(step.edge.command))
             )
-            if step.edge.depfile:
+            if inputs is not None:
                 self._deps.record(step.edge.output, stamped, inputs, alive=self._file.edges)
         self._outcome.total = schedule.total
         ran = Ran(step.edge, now - started, code, changed, printed.decode("utf-8", "replace"))
         self._outcome.ran.append(ran)
         self._reporter.finished(ran, self._outcome)
 
-    def _take_depfile(self, edge: BuildEdge) -> tuple[tuple[bytes, ...], str]:
-        """Read what an edge has read, and remove the file, since the log has it then; or say what is wrong with it."""
+    def _read_depfile(self, edge: BuildEdge) -> tuple[bytes, ...] | None:
+        """Return what an edge says that it has read, None where it says nothing.
+
+        Ninja removes the file, and takes a missing one for one without inputs. So it stays: a Ninja that runs the same edge at
+        this moment would record that it has none. And where one has removed it, nothing is recorded, and the edge runs again.
+        """
         if not edge.depfile:
-            return (), ""
+            return None
         path = os.path.join(self._out, os.fsdecode(edge.depfile))
         try:
             with open(path, "rb") as reader:
-                text = reader.read()
+                return parse_depfile(reader.read())
         except FileNotFoundError:
-            return (), ""
-        try:
-            inputs = parse_depfile(text)
+            return None
         except ValueError as error:
-            return (), f"{path}: {error}\n"
-        self._disk.remove(path)
-        return inputs, ""
+            raise ValueError(f"{path}: {error}\n") from None
 
     def _end(self, schedule: Schedule) -> None:
         """End the steps that run; what is done is done, and is written down."""

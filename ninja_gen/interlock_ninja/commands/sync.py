@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         if not was_current:
             note_generated(out, disk)
         outcome = _build(out, arguments, disk)
-    if outcome.status == "done" and current_out(arguments.root) is None:
+    if outcome.ran and outcome.status != "interrupted" and current_out(arguments.root) is None:
         # A new environment changes the directory that it is in, which was read: Ninja would generate once more.
         _generate(arguments, disk)
         with alone(out, disk, arguments.lock_timeout):
