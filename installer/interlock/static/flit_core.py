@@ -23,6 +23,7 @@ from interlock.static.tree import NotStatic
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from interlock.static.project import StaticProject
     from interlock.static.requirement import Requirement
     from interlock.static.tree import Tree
 
