@@ -1,0 +1,187 @@
+"""Cold builds: no environment, no stamps, no egg-info, no worker; the caches of downloads and build environments are warm."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from measuring import Failed, alternate, progress
+from peers import Peer, pip_edges, uv_edges, uv_once
+from report import Row, Table
+from workspaces import Workspace, hub, layered, write
+
+if TYPE_CHECKING:
+    from bench import Bench
+
+WARM_UP = 3  # projects
+PIP_SPOKES = 64
+GENEROUS = (
+    "Peers: uv's defaults ask an index on the loopback interface; tuned is --no-deps --offline --no-build-isolation. Tuned "
+    "forms and pip find an environment that was made before the clock starts, with the backend in it, bytecode compiled."
+)
+OURS = "interlock: `interlock build -j128` from nothing, generation, the environment and the start of workers included."
+
+
+def layers(bench: Bench) -> Table:
+    """Measure setuptools projects in six layers against the five ways of uv and pip."""
+    workspace = layered(bench.directory(), bench.size(128), "setuptools")
+    title = f"{len(workspace.graph)} setuptools projects in 6 layers, cold"
+    return _against_all(
+        bench, workspace, Table("layers", title, peer="peer", notes=[OURS, GENEROUS]), len(workspace.graph)
+    )
+
+
+def spokes(bench: Bench) -> Table:
+    """Measure one hub with 500 hatchling projects that depend on it, the common real shape, the same way."""
+    count = bench.size(500)
+    workspace = hub(bench.directory(), count, "hatchling")
+    title = f"a hub with {count} hatchling spokes, cold"
+    return _against_all(bench, workspace, Table("spokes", title, peer="peer", notes=[OURS, GENEROUS]), PIP_SPOKES)
+
+
+def _against_all(bench: Bench, workspace: Workspace, table: Table, for_pip: int) -> Table:
+    """Compare with the five; pip gets at most so many projects, and its time is scaled up."""
+    jobs = bench.product.jobs
+    rows: list[tuple[Peer, float]] = [
+        (uv_edges(bench.tools, jobs), 30),
+        (uv_edges(bench.tools, jobs, tuned=True), 10),
+        (uv_once(bench.tools), 15),
+        (uv_once(bench.tools, tuned=True), 4),
+        (pip_edges(bench.tools, jobs), 20),
+    ]
+    warm_up(bench, workspace.backend, *(peer for peer, _ in rows))
+    for peer, target in rows:
+        theirs, factor, note = workspace, 1.0, ""
+        if peer.label.startswith("pip") and len(workspace.graph) > for_pip + 1:
+            theirs = hub(bench.directory(), for_pip, workspace.backend)
+            factor = len(workspace.graph) / len(theirs.graph)
+            note = f"pip built {len(theirs.graph)} projects, times {factor:.1f}"
+        table.rows.append(_compare(bench, workspace, peer, target, theirs=theirs, factor=factor, note=note))
+    return table
+
+
+def _compare(
+    bench: Bench,
+    workspace: Workspace,
+    peer: Peer,
+    target: float | None,
+    *,
+    compare: str = "speed",
+    label: str = "",
+    theirs: Workspace | None = None,
+    factor: float = 1.0,
+    note: str = "",
+) -> Row:
+    other = theirs or workspace
+    ours, found = alternate(
+        bench.rounds,
+        lambda: bench.product.build_cold(workspace),
+        lambda: peer.cold(other) * factor,
+        say=label or peer.label,
+        warm=False,
+    )
+    return Row(label or peer.label, ours, found, compare=compare, target=target, note=note)
+
+
+def warm_up(bench: Bench, backend: str, *peers: Peer) -> None:
+    """Fill the caches of all sides with a small workspace: what they keep is by build requirement, not by project."""
+    small = layered(bench.directory(), WARM_UP, backend, layers=1)
+    bench.product.build_cold(small)
+    for peer in peers:
+        peer.cold(small)
+
+
+def backends(bench: Bench) -> Table:
+    """Measure other build backends: flit_core, hatchling, and uv_build, which uv runs without starting Python."""
+    count = bench.size(128)
+    table = Table("backends", f"{count} projects in 6 layers, cold, by backend", peer="peer", notes=[OURS, GENEROUS])
+    edges, once = uv_edges(bench.tools, bench.product.jobs), uv_once(bench.tools)
+    tuned = uv_once(bench.tools, tuned=True)
+    rows: list[tuple[str, Peer, float | None, str]] = [
+        ("flit_core", edges, 10, "speed"),
+        ("hatchling", edges, 10, "speed"),
+        ("flit_core", tuned, None, "speed"),
+        ("hatchling", tuned, None, "speed"),
+        ("uv_build", edges, None, "speed"),
+        ("uv_build", once, None, "cost"),
+        ("uv_build", tuned, 4, "cost"),
+    ]
+    for backend, peer, target, compare in rows:
+        workspace = layered(bench.directory(), count, backend)
+        warm_up(bench, backend, peer)
+        label = f"{backend}: {peer.label}"
+        table.rows.append(_compare(bench, workspace, peer, target, compare=compare, label=label))
+    return table
+
+
+def sync(bench: Bench) -> Table:
+    """Measure `interlock sync`, which runs the same plan without Ninja."""
+    count = bench.size(128)
+    table = Table("sync", f"interlock sync, {count} setuptools projects in 6 layers, cold", peer="peer")
+    if not bench.product.has("sync"):
+        table.notes.append("This version has no `interlock sync`.")
+        return table
+    workspace = layered(bench.directory(), count, "setuptools")
+    for peer, target in ((uv_once(bench.tools, tuned=True), 4.0), (uv_once(bench.tools), None)):
+        warm_up(bench, "setuptools", peer)
+        ours, theirs = alternate(
+            bench.rounds,
+            lambda: bench.product.sync_cold(workspace),
+            lambda peer=peer: peer.cold(workspace),
+            say=peer.label,
+            warm=False,
+        )
+        table.rows.append(Row(peer.label, ours, theirs, target=target))
+    table.notes.append(GENEROUS)
+    return table
+
+
+def static(bench: Bench) -> Table:
+    """Measure static editables against one uv process with uv_build, both of which run no backend."""
+    count = bench.size(128)
+    table = Table("static", f"static editables, {count} projects in 6 layers, cold", peer="one uv, uv_build, tuned")
+    peer = uv_once(bench.tools, tuned=True)
+    theirs = layered(bench.directory(), count, "uv_build")
+    warm_up(bench, "uv_build", peer)
+    for backend in ("uv_build", "setuptools", "hatchling"):
+        mine = layered(bench.directory(), count, backend)
+        write(mine.root, mine.graph, backend, extra='editable = "static"\n')
+        if not bench.product.accepts(mine):
+            table.notes.append("This version has no static editables.")
+            return table
+        try:
+            ours, found = alternate(
+                bench.rounds,
+                lambda mine=mine: bench.product.build_cold(mine),
+                lambda: peer.cold(theirs),
+                say=f"static, {backend}",
+            )
+        except Failed as error:
+            progress(f"static, {backend}: {str(error)[-300:]}")
+            table.notes.append(f"{backend}: this version refuses it.")
+            continue
+        table.rows.append(Row(f"static, {backend}", ours, found, compare="cost", target=3))
+    table.notes.append(OURS)
+    return table
+
+
+def sizes(bench: Bench) -> Table:
+    """Measure how cost grows with the number of projects, 32 to 2,048: for the chart."""
+    table = Table("sizes", "cold builds of setuptools projects in 6 layers, by number", peer="peer")
+    sides = {"uv, an edge each": uv_edges(bench.tools, bench.product.jobs), "one uv": uv_once(bench.tools)}
+    warm_up(bench, "setuptools", *sides.values())
+    last = dict.fromkeys(sides, 0.0)
+    for count in (32, 64, 128, 256, 512, 1024, 2048):
+        if count > bench.size(2048):
+            break
+        workspace = layered(bench.directory(), count, "setuptools")
+        for name, peer in sides.items():
+            keys = {"projects": count, "peer": name}
+            if last[name] * 2 > bench.budget:
+                ours = [bench.product.build_cold(workspace)]
+                table.rows.append(Row(f"{count}, {name}", ours, keys=keys, note="too long for --budget"))
+                continue
+            row = _compare(bench, workspace, peer, None, label=f"{count}, {name}")
+            row.keys = keys
+            last[name] = row.theirs[-1]
+            table.rows.append(row)
+    return table
