@@ -34,7 +34,7 @@ _TOKEN = re.compile(
 
 
 def parse_depfile(text: bytes) -> tuple[bytes, ...]:
-    """Return the inputs of a depfile, each once and canonical.
+    """Return the inputs of a depfile, canonical, each spelling once.
 
     Raises:
         ValueError: it names no target.
@@ -53,7 +53,7 @@ def parse_depfile(text: bytes) -> tuple[bytes, ...]:
             targets = True
     if found and not has_target:
         raise ValueError("expected ':' in depfile")
-    return tuple(dict.fromkeys(map(canonical, inputs)))
+    return tuple(map(canonical, inputs))
 
 
 def _names(text: bytes) -> Iterator[tuple[bytes, bool]]:

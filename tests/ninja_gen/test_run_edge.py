@@ -1,0 +1,80 @@
+"""One command, as Ninja would run it, and how all of them end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from interlock_ninja import run_edge
+from interlock_ninja.run_edge import EdgeRunner, words_of
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the commands are shell scripts")
+
+
+def run(runner: EdgeRunner, *words: str, cwd: Path) -> tuple[int, str]:
+    with tempfile.TemporaryFile() as output:
+        code = runner.run(words, cwd=os.fspath(cwd), env={**os.environ, "WORD": "told"}, output=output.fileno())
+        output.seek(0)
+        return code, output.read().decode()
+
+
+def test_a_command_runs_where_and_with_what_it_is_told(tmp_path: Path) -> None:
+    code, printed = run(EdgeRunner(), "sh", "-c", "pwd; echo $WORD >&2; cat; exit 7", cwd=tmp_path)
+    assert code == 7
+    assert printed == f"{tmp_path.resolve()}\ntold\n"
+
+
+def test_a_signal_is_a_code(tmp_path: Path) -> None:
+    assert run(EdgeRunner(), "sh", "-c", "kill -9 $$", cwd=tmp_path)[0] == 137
+
+
+@pytest.mark.parametrize("command", [b"a 'b c' d\\ e", b"x ''", b"'\xff'"])
+def test_words_are_those_of_the_shell(command: bytes, tmp_path: Path) -> None:
+    (tmp_path / "show").write_text('for word in "$@"; do printf "%s\\0" "$word"; done', encoding="utf-8")
+    shown = subprocess.run(b"sh show " + command, shell=True, cwd=tmp_path, capture_output=True, check=True).stdout
+    assert [os.fsencode(word) for word in words_of(command)] == shown.split(b"\0")[:-1]
+
+
+def test_a_daemon_keeps_nobody_waiting(tmp_path: Path) -> None:
+    began = time.monotonic()
+    code, _ = run(EdgeRunner(), "sh", "-c", "sleep 60 & echo $! > pid", cwd=tmp_path)
+    os.kill(int((tmp_path / "pid").read_text(encoding="utf-8")), signal.SIGKILL)
+    assert code == 0
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize(
+    ("script", "code"), [("sleep 60", 130), ("trap '' INT TERM; echo > up; sleep 60; sleep 60", 137)]
+)
+def test_all_end_when_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, code: int) -> None:
+    """The second is deaf: it is killed, with its children."""
+    monkeypatch.setattr(run_edge, "GRACE", 0.2)
+    runner = EdgeRunner()
+    codes: list[int] = []
+    script = f"echo $$ > pid; echo > up; {script}"
+    thread = threading.Thread(target=lambda: codes.append(run(runner, "sh", "-c", script, cwd=tmp_path)[0]))
+    thread.start()
+    while not (tmp_path / "up").exists() or not runner._running:
+        time.sleep(0.01)
+    time.sleep(0.05)
+    group = int((tmp_path / "pid").read_text(encoding="utf-8"))
+    runner.interrupt()
+    thread.join(30)
+    assert codes == [code]
+    for _ in range(200):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            break
+        time.sleep(0.01)
+    else:
+        pytest.fail("something of it is left")
+    assert run(runner, "true", cwd=tmp_path)[0] == 130, "nothing begins any more"
