@@ -85,6 +85,12 @@ def quantile(values: Sequence[float], part: float) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * part))]
 
 
+def figure_of(samples: Sequence[float]) -> str:
+    """Return the median, in seconds or milliseconds, for people."""
+    middle = statistics.median(samples)
+    return f"{middle * 1000:.1f} ms" if middle < 1 else f"{middle:.2f} s"
+
+
 def ratio(over: Sequence[float], under: Sequence[float]) -> float:
     """Return the median of the ratios, round by round: machines differ and drift."""
     return statistics.median(one / other for one, other in zip(over, under, strict=True))
