@@ -34,7 +34,7 @@ class Change:
     none; `replaces` are its files, where one of that name is there already (RECORD last), and `digests` those of the new
     directory and of the one that is there (`listing_digest`); `retires` are the dist-info directories that leave, each in
     one step; `leaves` are other files to remove and `emptied` the directories that may be empty after that, deepest first.
-    `clears` is what goes before all that, in order: where a link comes, or a directory in the place of one.
+    `clears` and then `clears_directories` go before all that: where a link comes, or a directory in the place of one.
     """
 
     new_directories: tuple[str, ...]
@@ -46,20 +46,22 @@ class Change:
     leaves: tuple[str, ...]
     emptied: tuple[str, ...]
     clears: tuple[str, ...] = ()
+    clears_directories: tuple[str, ...] = ()
 
     @property
     def directories(self) -> tuple[str, ...]:
         """The directories in which entries come and go: to sync once all is done."""
         entries = (*self.arrives, *self.replaces, self.dist_info, *self.retires, *self.leaves)
-        entries += (*self.new_directories, *self.emptied, *self.clears)
+        entries += (*self.new_directories, *self.emptied, *self.clears, *self.clears_directories)
         found = {posixpath.dirname(path) for path in entries if path} | set(self.new_directories)
         # Where a link comes, there is no directory of the environment any more.
-        gone = [path for path in self.clears if path in self.arrives]
+        gone = set(self.clears_directories).intersection(self.arrives)
         return tuple(sorted(path for path in found if not any(f"{path}/".startswith(f"{one}/") for one in gone)))
 
     def operations(self, staged: str) -> tuple[Operation, ...]:
         """Return the journal's operations: payload, the new dist-info (RECORD last), the old one, then what is stale."""
         steps: list[Operation] = [("clear", path) for path in self.clears]
+        steps += [("clear-directory", path) for path in self.clears_directories]
         steps += [("directory", path) for path in self.new_directories]
         steps += [("replace", f"{staged}/{path}", path) for path in self.arrives]
         if self.replaces:
@@ -123,6 +125,7 @@ def changes_to_install(
         leaves,
         _emptied(leaves, new.values(), environment),
         clears,
+        links.clears_directories if links else (),
     )
 
 

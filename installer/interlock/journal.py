@@ -45,15 +45,17 @@ __all__ = [
 
 Operation = tuple[str, ...]
 """One of ("directory", path), ("replace", staged, path), ("exchange", staged, path, new, old), ("retire", path),
-("remove", path), ("remove-directory", path) and ("clear", path).
+("remove", path), ("remove-directory", path), ("clear", path) and ("clear-directory", path).
 
 "exchange" lets a staged directory and the one in its place change places in one step, where the file system can; by the
 digests of their files (`listing_digest`) a recovery knows which of the two is the new one. A "replace" of each file follows,
 for where it cannot. "retire" moves a directory out of the way in one step, into the staging directory. "clear" removes a
-file, a link or an empty directory where something of another kind comes later, and what lies behind a link it never touches:
-done again, it may find a link on its way that is already the new one."""
+file or a link, and "clear-directory" an empty directory, where something of another kind comes later. What lies behind a link
+they never touch: done again, they may find a link on their way that is already the new one."""
 
-ARITY = {"directory": 2, "replace": 3, "exchange": 5, "retire": 2, "remove": 2, "remove-directory": 2, "clear": 2}
+ARITY = {"directory": 2, "replace": 3, "exchange": 5, "retire": 2, "remove": 2, "remove-directory": 2}
+CLEARING = ("clear", "clear-directory")
+ARITY |= dict.fromkeys(CLEARING, 2)
 PATHS = 3  # an operation's words up to here are its name and paths
 STAGING = ".interlock/staging"
 PROBE = ".interlock-probe"
@@ -189,7 +191,7 @@ def _parse(data: dict[str, Any]) -> Journal:
 def _do_all(environment: str, journal: Journal, done: list[Operation], disk: Disk) -> None:
     step = _Step(os.path.realpath(environment), _aside(environment, journal), disk)
     for operation in journal.operations:
-        if operation[0] == "clear" and _is_behind_a_link(environment, operation[1]):
+        if operation[0] in CLEARING and _is_behind_a_link(environment, operation[1]):
             continue
         paths = [_inside(environment, name) for name in operation[1:PATHS]]
         step.do(operation[0], *paths, *operation[PATHS:])
@@ -233,10 +235,10 @@ class _Step:
             # A power loss can bring back what `Disk.probe` made there and removed again.
             self.disk.remove(os.path.join(path, PROBE))
             self.disk.remove_directory(path)
+        elif verb == "clear-directory":
+            self.disk.remove_directory(path)
         elif os.path.lexists(path) and not _is_directory(path):
             self.disk.remove(path)
-        elif verb == "clear":
-            self.disk.remove_directory(path)
 
     def _directory(self, path: str) -> None:
         try:

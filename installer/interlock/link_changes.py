@@ -26,10 +26,14 @@ __all__ = ["LinkChanges", "link_changes"]
 
 @dataclass(frozen=True, slots=True)
 class LinkChanges:
-    """Paths relative to the environment: the links to put in place, and what is cleared before anything arrives, in order."""
+    """Paths relative to the environment: the links to put in place, and what is cleared before anything arrives.
 
-    arrives: tuple[str, ...] = ()
-    clears: tuple[str, ...] = ()
+    Of what is cleared, files and links go first, then directories, deepest first.
+    """
+
+    arrives: tuple[str, ...]
+    clears: tuple[str, ...]
+    clears_directories: tuple[str, ...]
 
 
 def link_changes(
@@ -44,28 +48,29 @@ def link_changes(
         FileConflict: the path of a link, or one on the way to it, is another distribution's.
         UnsafePath: a link would lie elsewhere than links do, or lead out of the project.
     """
-    if not prepared.links:
-        return LinkChanges()
     _check_safe(prepared, environment)
     base = links_directory(environment.layout)
     wanted = {link.path for link in prepared.links}
     wanted |= {file.path for file in prepared.files if file.path.startswith(f"{base}/")}
     clears: dict[str, None] = {}
     for path in sorted({parent for one in wanted for parent in _parents(one, base)}):
-        if os.path.islink(environment.absolute(path)):
+        if os.path.islink(environment.absolute(path)) and clears.keys().isdisjoint(_parents(path, base)):
             # One that nobody lists was left by another tool: it leads nowhere, most likely.
             if path not in old and (owner := owner_of(path)) is not None:
                 raise _other_kind(path, prepared, owner, environment)
             clears[path] = None
-    arrives = []
+    ways, arrives, directories = frozenset(clears), [], dict[str, None]()
     for link in prepared.links:
         there = environment.absolute(link.path)
-        if is_in_place(there, link.target) and not any(parent in clears for parent in _parents(link.path, base)):
+        behind = not ways.isdisjoint(_parents(link.path, base))
+        if not behind and is_in_place(there, link.target):
             continue
         arrives.append(link.path)
-        if os.path.isdir(there) and not os.path.islink(there):
-            clears |= dict.fromkeys(_within(link.path, there, old, prepared, owner_of, environment))
-    return LinkChanges(tuple(arrives), tuple(clears))
+        if not behind and os.path.isdir(there) and not os.path.islink(there):
+            inner, below = _within(link.path, there, old, prepared, owner_of, environment)
+            clears |= dict.fromkeys(inner)
+            directories |= dict.fromkeys(reversed(below))
+    return LinkChanges(tuple(arrives), tuple(clears), tuple(directories))
 
 
 def _check_safe(prepared: Prepared, environment: Environment) -> None:
@@ -93,12 +98,12 @@ def _within(
     prepared: Prepared,
     owner_of: Callable[[str], Installed | None],
     environment: Environment,
-) -> Iterator[str]:
-    """Yield what goes from a directory where a link comes, and the directories, deepest first.
+) -> tuple[list[str], list[str]]:
+    """Return what goes from a directory where a link comes, and the directories, outermost first.
 
     Bytecode and links of nobody stand in the way and are moved aside later.
     """
-    directories = [path]
+    goes, directories = [], [path]
     for top, names, files in os.walk(directory):
         here = path + top.removeprefix(directory).replace(os.sep, "/")
         links = [name for name in (*files, *names) if os.path.islink(os.path.join(top, name))]
@@ -106,7 +111,7 @@ def _within(
         for name in dict.fromkeys((*files, *links)):
             inner = f"{here}/{name}"
             if inner in old:
-                yield inner
+                goes.append(inner)
             elif (owner := owner_of(inner)) is not None:
                 raise _other_kind(path, prepared, owner, environment)
             elif name not in links and not name.endswith(".pyc"):
@@ -114,7 +119,7 @@ def _within(
                     f"{prepared.name} {prepared.version} has a link for {path}, which is a directory in {environment.path}",
                     advice=f"Remove {directory} by hand if nothing needs it. Nothing was changed.",
                 )
-    yield from reversed(directories)
+    return goes, directories
 
 
 def _other_kind(path: str, prepared: Prepared, owner: Installed, environment: Environment) -> FileConflict:

@@ -21,7 +21,7 @@ CONFIGURATION_FILE = "interlock.toml"
 KEYS = ("members", "exclude", "out", "durability", "engine", "internal-specifiers", "environments")
 ENVIRONMENT_KEYS = (
     *("path", "python", "projects", "extras", "groups", "requirements", "constraints"),
-    *("build-constraints", "config-settings"),
+    *("build-constraints", "config-settings", "links"),
 )
 # Environment names are parts of ninja targets and of paths below the out directory.
 # They share <out>/interlock with these.
@@ -36,7 +36,8 @@ class EnvironmentConfig:
 
     Paths are relative to the workspace's root, or absolute. `projects` None means all members. The keys of `extras` and
     `groups` are normalized project names, or "*" for every project that declares the extra or group; those of
-    `config_settings` are normalized project names, or "*" for all.
+    `config_settings` are normalized project names, or "*" for all. With `links`, symbolic links take the place of .pth files
+    where they can.
     """
 
     name: str
@@ -49,6 +50,7 @@ class EnvironmentConfig:
     constraints: tuple[str, ...]
     build_constraints: tuple[str, ...]
     config_settings: Mapping[str, Mapping[str, str | tuple[str, ...]]]
+    links: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +197,7 @@ def _environment(name: str, table: Table, root: str) -> EnvironmentConfig:
         constraints=_files(table, "constraints", root),
         build_constraints=_files(table, "build-constraints", root),
         config_settings=_config_settings(table),
+        links=table.flag("links"),
     )
 
 

@@ -189,6 +189,7 @@ class _Layout:
         for path in environment.build_constraints:
             arguments += ["--build-constraint", self._relative(path)]
         arguments += ["--workspace", PRIVATE_NAMES_FILE]
+        arguments += ["--links"] if environment.links else []
         return Edge(
             "prepare",
             self._target(project, "editable_prepare"),

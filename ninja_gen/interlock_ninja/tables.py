@@ -73,6 +73,13 @@ class Table:
             self.fail(key, "must not be empty")
         return value
 
+    def flag(self, key: str) -> bool:
+        """Return the boolean at a key, False where it is not there."""
+        value = self._values.get(key, False)
+        if not isinstance(value, bool):
+            self.fail(key, f"must be a boolean, not {_kind(value)}", advice=f"Write `{key} = true`, without quotes.")
+        return value
+
     def choice(self, key: str, choices: tuple[str, ...]) -> str:
         """Return the string at a key, one of `choices`, the first of which is the default."""
         value = self.text(key, choices[0])

@@ -92,6 +92,10 @@ def test_two_configurations_in_one_directory_are_an_error(tmp_path: Path) -> Non
         ("exclude = [1]", "interlock.toml: `exclude` must be a list of strings; one item is an integer"),
         ('exclude = [""]', "interlock.toml: `exclude` must not hold an empty string"),
         ("out = true", "interlock.toml: `out` must be a string, not a boolean"),
+        (
+            '[environments.dev]\nlinks = "yes"',
+            "`environments.dev.links` must be a boolean, not a string\n  Write `links = true`, without quotes.",
+        ),
         ('out = ""', "interlock.toml: `out` must not be empty"),
         ('out = "."', "`out` is '.', which holds the workspace itself\n  Name a directory of its own for it."),
         ('engine = "pipp"', """`engine` must be "auto" or "uv" or "pip", not "pipp"; did you mean 'pip'?"""),
@@ -149,6 +153,7 @@ def test_every_key_of_an_environment_is_read(tmp_path: Path) -> None:
         requirements = ["a.txt", "./a.txt", "deep/../deep/b.txt"]
         constraints = ["deep/b.txt"]
         build-constraints = ["a.txt"]
+        links = true
         [environments.dev.config-settings]
         editable_mode = "compat"
         "--flags" = ["-x", "-y"]
@@ -169,6 +174,7 @@ def test_every_key_of_an_environment_is_read(tmp_path: Path) -> None:
             "*": {"editable_mode": "compat", "--flags": ("-x", "-y")},
             "my-core": {"editable_mode": "strict"},
         },
+        links=True,
     )
 
 

@@ -108,6 +108,13 @@ def test_a_prepare_waits_for_the_environment_but_does_not_depend_on_it() -> None
     )
 
 
+def test_links_are_asked_of_every_prepare_of_the_environment() -> None:
+    with_links, without = environment("venv", links=True), environment("other")
+    made = plan(graph(with_links, node(project("core"))), graph(without, node(project("core"))))
+    prepares = [one for one in made.edges if one.kind == "prepare"]
+    assert [(one.environment, "--links" in one.arguments) for one in prepares] == [("venv", True), ("other", False)]
+
+
 def test_requirements_know_the_private_names_and_where_paths_start() -> None:
     of = environment("venv", requirements=("req.txt",), constraints=("build/c.txt",))
     made = edge(plan(graph(of, node(project("core")))), "requirements.stamp")
