@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from interlock.interpreter import Layout
+    from interlock.static.wheel import StaticWheel
     from interlock.wheel import Wheel
 
 __all__ = ["LinkPlan", "plan_links"]
@@ -64,7 +65,7 @@ class LinkPlan:
     why_not: str = ""
 
 
-def plan_links(wheel: Wheel, layout: Layout, source: str, *, platform: str = sys.platform) -> LinkPlan:
+def plan_links(wheel: Wheel | StaticWheel, layout: Layout, source: str, *, platform: str = sys.platform) -> LinkPlan:
     """Work out the links for an editable wheel of the project in the directory `source` (absolute).
 
     Raises:
@@ -86,7 +87,7 @@ def plan_links(wheel: Wheel, layout: Layout, source: str, *, platform: str = sys
     return LinkPlan(links, name, tuple(dict.fromkeys(found.inputs)))
 
 
-def _search_path(wheel: Wheel, source: str) -> tuple[str, str]:
+def _search_path(wheel: Wheel | StaticWheel, source: str) -> tuple[str, str]:
     """Return the name of the wheel's .pth, and the one directory of the project that it puts on sys.path."""
     names = [name for name in wheel.record if name.endswith(".pth")]
     if len(names) != 1 or "/" in names[0]:

@@ -10,19 +10,20 @@ import contextlib
 import os
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from interlock.archive import ADVICE, LARGEST_TEXT, unpacked_limit
 from interlock.build_environment import environment_inputs
 from interlock.build_recipe import make_recipe
 from interlock.build_requirements import source_tree
 from interlock.distribution import normalize
-from interlock.errors import EnvironmentMismatch, InterlockError, UsageError, WheelError
+from interlock.errors import InterlockError, UsageError, WheelError
 from interlock.hooks import HookEnvironment, open_project
-from interlock.inputs import project_inputs, read_pyproject, unchanged_since
+from interlock.inputs import project_inputs, unchanged_since
 from interlock.link_plan import LinkPlan, plan_links
 from interlock.local_wheels import surroundings
 from interlock.prepared import MANIFEST, TREE, Prepared, load_prepared, manifest_text, seal
+from interlock.python_support import check_python, check_static_python
 from interlock.timings import span
 from interlock.unpack import unpack
 from interlock.wheel import open_wheel
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from interlock.hooks import ConfigSettings, Project
     from interlock.interpreter import Interpreter
     from interlock.prepared import Requirement
+    from interlock.static.wheel import StaticWheel
     from interlock.wheel import Wheel
 
 __all__ = ["BuildOptions", "PrepareResult", "prepare", "project_metadata", "recipe_for"]
@@ -47,7 +49,8 @@ class BuildOptions:
 
     `constraints` are files for build requirements; `workspace` has the directory of each project of the workspace by its
     name (workspace_names), of which none is asked of an index, and `names_file` is where it was read; without `isolation`
-    hooks run with the python of the environment that gets the project.
+    hooks run with the python of the environment that gets the project. `editable` "static" and "static-if-possible" answer in
+    the place of the backend (docs/explanation/static.md), "proof" compares such an answer with the backend's.
     """
 
     config_settings: ConfigSettings = field(default_factory=dict)
@@ -56,6 +59,7 @@ class BuildOptions:
     names_file: str = ""
     isolation: bool = True
     engine: str = "auto"
+    editable: Literal["backend", "static", "static-if-possible", "proof"] = "backend"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ class PrepareResult:
     """What was prepared, the existing files that it depends on (absolute), and whether anything was written.
 
     `settled_ns` is a later moment than the start, by the disk's clock, up to which all of that was seen as it is now; 0 for
-    none. `why_not` says why there are no links, where some were asked for.
+    none. `why_not` says why there are no links, where some were asked for, and `not_static` why the backend was.
     """
 
     prepared: Prepared
@@ -71,6 +75,7 @@ class PrepareResult:
     changed: bool
     settled_ns: int = 0
     why_not: str = ""
+    not_static: str = ""
 
 
 def prepare(
@@ -95,6 +100,7 @@ def prepare(
         WheelError: what it built breaks the specification.
         EnvironmentMismatch: the project does not support the environment's Python.
         EngineError: build requirements could not be installed.
+        ConfigurationError: no static answer, where one must be, or not what the backend says.
         UsageError: `output` holds something that interlock did not put there; INTERLOCK_UNPACKED_LIMIT is no number.
 
     Specification: PEP 517, PEP 660; docs/explanation/prepare.md.
@@ -103,30 +109,79 @@ def prepare(
     source, output = os.path.abspath(source), os.path.abspath(output)
     _check_output(output)
     limit = unpacked_limit()  # before the build: a variable that is wrong is said at once
-    project = open_project(source, reproduce=_command(source, output, environment, options, extras, links))
-    _check_static_python(source, environment)
+    again = _command(source, output, environment, options, extras, links)
     work = os.path.join(os.path.dirname(output), f".{os.path.basename(output)}.tmp")
-    begun_ns = listed_ns = disk.clock_ns(os.path.dirname(output)) if links else 0
-    with _ready(project, options, environment.interpreter, environment, disk, timeout) as (hooks, used):
-        # The tree's lock is held: what lies here is what a killed process left.
-        disk.remove_tree(work)
-        try:
-            with span("build", source):
-                built = os.path.join(work, "wheel")
-                disk.make_directory(built)
-                wheel_path = project.build_editable(hooks, options.config_settings, built)
-            with span("unpack", source), open_wheel(wheel_path, largest=limit) as wheel:
-                listed_ns = disk.clock_ns(work) if links else 0
-                plan = plan_links(wheel, environment.layout, source) if links else LinkPlan()
-                new = os.path.join(work, "new")
-                prepared = _write(wheel, plan, new, source, environment, extras, disk)
-            prepared, changed = _publish(prepared, new, output, os.path.join(work, "old"), disk)
-        finally:
-            disk.remove_tree(work)
-    inputs = tuple(dict.fromkeys(map(os.path.abspath, [*project_inputs(source), *used, *plan.inputs])))
+    begun_ns = disk.clock_ns(os.path.dirname(output)) if links else 0
+    with (
+        _built(source, work, environment, options, again, limit, disk, timeout) as (wheel, used, not_static),
+        span("unpack", source),
+    ):
+        listed_ns = disk.clock_ns(work) if links else 0
+        plan = plan_links(wheel, environment.layout, source) if links else LinkPlan()
+        new = os.path.join(work, "new")
+        prepared = _write(wheel, plan, new, source, environment, extras, disk)
+        prepared, changed = _publish(prepared, new, output, os.path.join(work, "old"), disk)
+    inputs = tuple(dict.fromkeys(map(os.path.abspath, [*used, *plan.inputs])))
     # Backends make files in the directories that are listed: as they were after the build, they were seen.
     settled_ns = listed_ns if links and unchanged_since(begun_ns, filter(os.path.isfile, inputs)) else 0
-    return PrepareResult(prepared, inputs, changed, settled_ns, plan.why_not)
+    return PrepareResult(prepared, inputs, changed, settled_ns, plan.why_not, not_static)
+
+
+@contextlib.contextmanager
+def _built(
+    source: str,
+    work: str,
+    environment: Environment,
+    options: BuildOptions,
+    again: str,
+    limit: int,
+    disk: Disk,
+    timeout: float | None,
+) -> Iterator[tuple[Wheel | StaticWheel, list[str], str]]:
+    """Give what the backend builds, or would have built, what that depends on, and why it was asked if it need not have been.
+
+    Holds the source tree and an empty directory `work`.
+    """
+    static, reason = None, ""
+    if options.editable != "backend":
+        from interlock.static.wheel import check_equal, refuse, static_wheel
+
+        with static_wheel(source, options, environment.interpreter, disk=disk, timeout=timeout) as (
+            static,
+            used,
+            reason,
+        ):
+            if static is not None and options.editable != "proof":
+                with _cleared(work, disk):
+                    yield static, used, ""
+                return
+        if options.editable == "static":
+            refuse(source, reason)
+    project = open_project(source, reproduce=again)
+    check_static_python(source, environment)
+    with (
+        _ready(project, options, environment.interpreter, environment, disk, timeout) as (hooks, used),
+        _cleared(work, disk),
+    ):
+        with span("build", source):
+            built = os.path.join(work, "wheel")
+            disk.make_directory(built)
+            wheel_path = project.build_editable(hooks, options.config_settings, built)
+        with open_wheel(wheel_path, largest=limit) as wheel:
+            if static is not None:
+                check_equal(static, wheel, environment.layout)
+            yield wheel, [*project_inputs(source), *used], reason
+
+
+@contextlib.contextmanager
+def _cleared(work: str, disk: Disk) -> Iterator[None]:
+    """Make an empty directory, and remove it after. The tree's lock is held: what lies here is what a killed process left."""
+    disk.remove_tree(work)
+    try:
+        disk.make_directory(work)
+        yield
+    finally:
+        disk.remove_tree(work)
 
 
 def project_metadata(
@@ -214,7 +269,7 @@ def recipe_for(project: Project, options: BuildOptions, interpreter: Interpreter
 
 
 def _write(
-    wheel: Wheel,
+    wheel: Wheel | StaticWheel,
     plan: LinkPlan,
     directory: str,
     source: str,
@@ -224,7 +279,7 @@ def _write(
 ) -> Prepared:
     """Write a wheel's final files and their manifest into a new directory."""
     requires_python = wheel.metadata.get("requires-python", [""])[0]
-    _check_python(f"{wheel.name} {wheel.version} ({source})", requires_python, environment)
+    check_python(f"{wheel.name} {wheel.version} ({source})", requires_python, environment)
     tree = os.path.join(directory, TREE)
     disk.make_directory(tree)
     files = unpack(wheel, environment, tree, source=source, links=plan.links, replaced=plan.replaces, disk=disk)
@@ -250,7 +305,7 @@ def _write(
     return prepared
 
 
-def _requires(wheel: Wheel, interpreter: Interpreter, extras: Iterable[str]) -> tuple[Requirement, ...]:
+def _requires(wheel: Wheel | StaticWheel, interpreter: Interpreter, extras: Iterable[str]) -> tuple[Requirement, ...]:
     """Return what a distribution requires with these extras; an extra that names others of itself brings them in."""
     from interlock.satisfy import parse_requirements
 
@@ -311,31 +366,6 @@ def _check_output(output: str) -> None:
         )
 
 
-def _check_static_python(source: str, environment: Environment) -> None:
-    """Refuse early what pyproject.toml excludes: backends say it less well."""
-    project = read_pyproject(source).get("project")
-    if isinstance(project, dict) and isinstance(wanted := project.get("requires-python"), str):
-        _check_python(f"{project.get('name')} ({os.path.join(source, 'pyproject.toml')})", wanted, environment)
-
-
-def _check_python(who: str, wanted: str, environment: Environment) -> None:
-    if not wanted:
-        return
-    from packaging.specifiers import SpecifierSet
-
-    actual = environment.interpreter.markers["python_full_version"]
-    try:
-        supported = SpecifierSet(wanted).contains(actual, prereleases=True)
-    except ValueError:
-        return  # pip reads such a field as none at all
-    if not supported:
-        raise EnvironmentMismatch(
-            f"{who} requires Python {wanted}, but {environment.path} has Python {actual}",
-            advice="Give the environment another interpreter (`interlock venv --python`, `python` in the configuration), "
-            "or leave the project out of it.",
-        )
-
-
 def _command(
     source: str, output: str, environment: Environment, options: BuildOptions, extras: Iterable[str], links: bool
 ) -> str:
@@ -351,5 +381,6 @@ def _command(
     words += ["--workspace", options.names_file] if options.names_file else []
     words += [] if options.isolation else ["--no-build-isolation"]
     words += ["--links"] if links else []
+    words += [] if options.editable == "backend" else ["--editable", options.editable]
     words += [] if options.engine == "auto" else ["--engine", options.engine]
     return shlex.join(words)

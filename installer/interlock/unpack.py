@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from interlock.durable import Disk
     from interlock.environment import Environment
     from interlock.prepared import Link
+    from interlock.static.wheel import StaticWheel
     from interlock.wheel import Wheel
 
 __all__ = ["unpack"]
@@ -43,7 +44,7 @@ _OWN_SCRIPT = re.compile(r"(python|pythonw|pypy|pypyw|graalpy)[0-9.]*t?(\.exe)?|
 
 
 def unpack(
-    wheel: Wheel,
+    wheel: Wheel | StaticWheel,
     environment: Environment,
     tree: str,
     *,

@@ -6,6 +6,7 @@ puts into the environment; it is replaced whole, and only where its content woul
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from interlock.commands.backends import add_backend_arguments, build_options
@@ -47,6 +48,12 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
         help="symbolic links in the place of a path on sys.path, where they can take it: interpreters start faster",
     )
     parser.add_argument(
+        "--editable",
+        choices=("backend", "static", "static-if-possible", "proof"),
+        default="backend",
+        help="static: write what the backend would have written, without running it; proof: do both, and compare",
+    )
+    parser.add_argument(
         "--no-build-isolation", action="store_true", help="run the backend that is installed in the environment"
     )
 
@@ -65,6 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     line = f"prepared {prepared.name} {prepared.version}: {len(prepared.files)} files"
     line += f", {len(prepared.links)} links" if prepared.links else ""
     line += f", and no links: {result.why_not}" if result.why_not else ""
+    line += f", by its backend: {result.not_static}" if result.not_static else ""
     edge.at(result.settled_ns).finish(receipt, result.inputs, line)
     return 0
 
@@ -75,7 +83,9 @@ def prepare_from(arguments: argparse.Namespace, output: str, edge: Run) -> Prepa
         arguments.directory,
         output,
         open_environment(arguments.venv),
-        options=build_options(arguments, isolation=not arguments.no_build_isolation),
+        options=replace(
+            build_options(arguments, isolation=not arguments.no_build_isolation), editable=arguments.editable
+        ),
         extras=arguments.extra,
         links=arguments.links,
         disk=edge.disk,

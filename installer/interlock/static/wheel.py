@@ -6,7 +6,7 @@ import contextlib
 import io
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from interlock.build_environment import environment_inputs, held, missing
 from interlock.build_recipe import make_recipe
@@ -16,6 +16,7 @@ from interlock.errors import ConfigurationError
 from interlock.static.backends import backend_of, static_answer
 from interlock.static.project import read_project
 from interlock.static.tree import NotStatic, Tree
+from interlock.timings import span
 from interlock.wheel import Member
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from interlock.static.answer import Answer
     from interlock.wheel import Wheel
 
-__all__ = ["StaticWheel", "check_equal", "static_wheel"]
+__all__ = ["StaticWheel", "check_equal", "refuse", "static_wheel"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +66,33 @@ class StaticWheel:
 @contextlib.contextmanager
 def static_wheel(
     source: str, options: BuildOptions, interpreter: Interpreter, *, disk: Disk, timeout: float | None = None
-) -> Iterator[tuple[StaticWheel, list[str]]]:
-    """Give what a project's backend would build, and the files and directories that this was read from.
+) -> Iterator[tuple[StaticWheel | None, list[str], str]]:
+    """Give what a project's backend would build, and what this was read from; or None, and the reason.
 
     Holds the build environment, whose backend's version is meant, and the source tree.
 
     Raises:
-        NotStatic: the backend must be asked; with the reason.
         EngineError: build requirements could not be installed.
     """
+    with contextlib.ExitStack() as stack:
+        try:
+            with span("static", source):
+                found, inputs = _answered(source, options, interpreter, stack, disk, timeout)
+        except NotStatic as refused:
+            stack.close()
+            yield None, [], refused.reason
+            return
+        yield found, inputs, ""
+
+
+def _answered(
+    source: str,
+    options: BuildOptions,
+    interpreter: Interpreter,
+    stack: contextlib.ExitStack,
+    disk: Disk,
+    timeout: float | None,
+) -> tuple[StaticWheel, list[str]]:
     if os.name == "nt":
         raise NotStatic("static editables are not for Windows yet")
     if not options.isolation:
@@ -89,15 +108,26 @@ def static_wheel(
         engine=options.engine,
         wanted_by=source,
     )
-    with contextlib.ExitStack() as stack:
+    build = stack.enter_context(held(recipe, disk=disk, timeout=timeout))
+    if more := missing(build, recipe, backend.hooks_require) if backend.hooks_require else []:
+        stack.close()
+        recipe = recipe.extended(more)
         build = stack.enter_context(held(recipe, disk=disk, timeout=timeout))
-        if more := missing(build, recipe, backend.hooks_require) if backend.hooks_require else []:
-            stack.pop_all().close()
-            recipe = recipe.extended(more)
-            build = stack.enter_context(held(recipe, disk=disk, timeout=timeout))
-        stack.enter_context(source_tree(source, disk=disk, timeout=timeout))
-        answer = static_answer(project, tree, build.installed(), options.config_settings, build.site_packages)
-        yield _wheel(answer, source), [*tree.inputs, *environment_inputs(build, recipe)]
+    stack.enter_context(source_tree(source, disk=disk, timeout=timeout))
+    answer = static_answer(project, tree, build.installed(), options.config_settings, build.site_packages)
+    return _wheel(answer, source), [*tree.inputs, *environment_inputs(build, recipe)]
+
+
+def refuse(source: str, reason: str) -> NoReturn:
+    """Say that a project has no static answer, where one must be.
+
+    Raises:
+        ConfigurationError: always.
+    """
+    raise ConfigurationError(
+        f"{source} cannot be static: {reason}",
+        advice='Have it built by its backend (`editable = { NAME = "backend" }`), or change what is named.',
+    )
 
 
 def check_equal(static: StaticWheel, wheel: Wheel, layout: Layout) -> None:
