@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from interlock._worker_programs import Program
 
-__all__ = ["Client", "run_job"]
+__all__ = ["Client", "run_job", "run_jobs"]
 
 HEADER = 8
 LARGEST_REQUEST = 1 << 26
@@ -29,6 +30,7 @@ class Client:
         self.connection = connection
         self.data = b""
         self.descriptors: list[int] = []
+        self.request = b""
         self.fields: list[bytes] = []
         self.pid = 0
 
@@ -52,7 +54,8 @@ class Client:
             if end > LARGEST_REQUEST:
                 return False
             if len(self.data) >= end:
-                self.fields, self.data = self.data[HEADER:end].split(b"\0"), self.data[end:]
+                self.request, self.data = self.data[:end], self.data[end:]
+                self.fields = self.request[HEADER:].split(b"\0")
         if self.fields:
             for number in self.data:
                 self.signal(number)
@@ -69,8 +72,12 @@ class Client:
 
     def reply(self, line: str) -> None:
         """Send the last line that the client hears."""
+        self.pass_on(line.encode("utf-8", "replace") + b"\n")
+
+    def pass_on(self, line: bytes) -> None:
+        """Send a line as it is."""
         with contextlib.suppress(OSError):
-            self.connection.send(line.encode("utf-8", "replace") + b"\n")
+            self.connection.send(line)
 
     def close(self) -> None:
         """Let go of it: a job that still runs has nobody to run for."""
@@ -88,13 +95,39 @@ class Client:
 
 def run_job(client: Client, program: Program) -> NoReturn:
     """Be the process that the client asked for. Runs in a child, and never returns."""
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
-        words = _put_on(client)
+        words = _put_on(client, client.descriptors[3:])
     except OSError as error:
         client.reply(f"!{error}")
         os._exit(1)
+    os._exit(_perform(words, program))
+
+
+def run_jobs(channel: socket.socket, program: Program) -> NoReturn:
+    """Be the process that one client after another asked for, as the worker sends them, until one of them fails.
+
+    Its memory is its own after the first: a page that is shared with the worker costs a fault and a copy when it is written to,
+    and Python writes to nearly each that it uses.
+    """
+    while True:
+        client = Client(channel)
+        channel.setblocking(True)
+        while not client.fields:
+            if not client.receive():
+                os._exit(0)
+        try:
+            words = _put_on(client, [channel.fileno()])
+        except OSError as error:
+            client.reply(f"!{error}")
+            os._exit(1)
+        if code := _perform(words, program):
+            os._exit(code)
+        _put_off()
+        client.reply("0")
+
+
+def _perform(words: list[str], program: Program) -> int:
+    """Run the program and return its exit code, its output flushed."""
     code = 1
     try:
         try:
@@ -111,11 +144,16 @@ def run_job(client: Client, program: Program) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()
-    os._exit(code & 0xFF)
+    return code & 0xFF
 
 
-def _put_on(client: Client) -> list[str]:
-    """Take on what the client has sent of itself, and nothing else; return the words of its command line."""
+def _put_on(client: Client, kept: list[int]) -> list[str]:
+    """Take on what the client has sent of itself, and nothing else; return the words of its command line.
+
+    Of what else is open, `kept` stays.
+    """
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _, _, cwd, mask, ignored, count, *rest = client.fields
     os.setpgid(0, 0)
     numbers = [int(word) for word in ignored.split(b",") if word]
@@ -127,7 +165,7 @@ def _put_on(client: Client) -> list[str]:
     for number, descriptor in enumerate(client.descriptors[:3]):
         os.dup2(descriptor, number)
     previous = 2
-    for descriptor in [*sorted(client.descriptors[3:]), 1 << 20]:
+    for descriptor in [*sorted(kept), 1 << 20]:
         os.closerange(previous + 1, descriptor)
         previous = descriptor
     for descriptor in client.descriptors[3:]:
@@ -137,6 +175,16 @@ def _put_on(client: Client) -> list[str]:
     os.environb.update((name, value) for name, _, value in (pair.partition(b"=") for pair in variables))
     _open_streams()
     return [os.fsdecode(word) for word in words]
+
+
+def _put_off() -> None:
+    """Let go of what the client sent: it is not to wait for the next one."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in range(3):
+        os.dup2(null, number)
+    os.close(null)
+    os.chdir("/")
+    tempfile.tempdir = None
 
 
 def _open_streams() -> None:

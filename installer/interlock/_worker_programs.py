@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 
 __all__ = ["KNOWN", "Backend", "Own", "Program"]
 
-_SETUPTOOLS = ("setuptools", "pkg_resources", "distutils", "_distutils_hack", "wheel", "packaging", "jaraco", "more_itertools")
+_SETUPTOOLS = (
+    "setuptools",
+    "pkg_resources",
+    "distutils",
+    "_distutils_hack",
+    "wheel",
+    "packaging",
+    "jaraco",
+    "more_itertools",
+)
 KNOWN = {
     "setuptools.build_meta": _SETUPTOOLS,
     "setuptools.build_meta:__legacy__": _SETUPTOOLS,
@@ -60,6 +69,8 @@ class Program:
     width = 1
     """How many jobs there are for a processor."""
     refusal = ""
+    has_one_use = True
+    """Whether a process runs one job, or goes on to the next where that left nothing in it."""
 
     def load(self) -> None:
         """Load the code."""
@@ -77,6 +88,7 @@ class Own(Program):
     """The commands of interlock."""
 
     name = "interlock"
+    has_one_use = False
     width = 2  # much of their time they wait, for a backend or for the disk
 
     def __init__(self) -> None:
@@ -120,7 +132,6 @@ class Backend(Program):
         sys.argv = words
         runpy.run_path(words[0], run_name="__main__")
         return 0
-
 
 
 def _written(path: str) -> tuple[int, int, int]:

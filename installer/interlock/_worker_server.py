@@ -12,7 +12,7 @@ import socket
 import sys
 import time
 
-from interlock._worker_jobs import Client, run_job
+from interlock._worker_jobs import Client, run_job, run_jobs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,11 +34,13 @@ class Server:
     """Accepts clients, runs their jobs, and ends when nobody has come for a while."""
 
     def __init__(self, program: Program, listener: socket.socket, path: str, idle: float) -> None:
-        self.program, self.listener, self.path, self.idle = program, listener, path, idle
+        self.program, self.listener, self.path, self.patience = program, listener, path, idle
         self.inode = os.stat(path).st_ino
         self.clients: dict[int, Client] = {}
         self.waiting: list[Client] = []
         self.running: dict[int, Client] = {}
+        self.channels: dict[int, tuple[int, socket.socket]] = {}
+        self.idle: list[tuple[int, socket.socket]] = []
         self.served = 0
         self.is_open = True
         self.poll = select.poll()
@@ -58,19 +60,21 @@ class Server:
         self.poll.register(ended, select.POLLIN)
         last_seen = time.monotonic()
         while self.is_open or self.clients:
-            pause = min(LOOK_EVERY, max(0.0, last_seen + self.idle - time.monotonic()) + 0.01)
+            pause = min(LOOK_EVERY, max(0.0, last_seen + self.patience - time.monotonic()) + 0.01)
             for number, _ in self.poll.poll(pause * 1000):
                 if number == ended:
                     os.read(ended, 4096)
                 elif number == self.listener.fileno():
                     self.accept()
+                elif number in self.channels:
+                    self.end(*self.channels[number])
                 elif number in self.clients:
                     self.hear(self.clients[number])
             self.reap()
             self.begin()
             if self.clients:
                 last_seen = time.monotonic()
-            elif time.monotonic() - last_seen >= self.idle or not self.is_there():
+            elif time.monotonic() - last_seen >= self.patience or not self.is_there():
                 self.stop()
 
     def accept(self) -> None:
@@ -124,15 +128,54 @@ class Server:
                 self.dismiss(client)
                 continue
             self.last_end = time.monotonic()
+            client.pid = self.start(client)
+            client.let_go()
+            self.running[client.pid] = client
+            self.served += 1
+
+    def start(self, client: Client) -> int:
+        """Give a client's job to a process and return its number."""
+        if self.program.has_one_use:
             pid = os.fork()
             if not pid:
                 run_job(client, self.program)
-            with contextlib.suppress(OSError):
-                os.setpgid(pid, pid)  # whoever is first: the child does the same
-            client.pid = pid
-            client.let_go()
-            self.running[pid] = client
-            self.served += 1
+        else:
+            pid, channel = self.idle.pop() if self.idle else self.child()
+            sent = socket.send_fds(channel, [client.request], client.descriptors)
+            channel.sendall(client.request[sent:])
+        with contextlib.suppress(OSError):
+            os.setpgid(pid, pid)  # whoever is first: the child does the same
+        return pid
+
+    def child(self) -> tuple[int, socket.socket]:
+        """Fork a process for one job after another."""
+        ours, theirs = socket.socketpair()
+        pid = os.fork()
+        if not pid:
+            ours.close()
+            run_jobs(theirs, self.program)
+        theirs.close()
+        self.channels[ours.fileno()] = (pid, ours)
+        self.poll.register(ours, select.POLLIN)
+        return pid, ours
+
+    def end(self, pid: int, channel: socket.socket) -> None:
+        """Hear from a process that its job has ended; or nothing more, if it has ended itself."""
+        line = b""
+        with contextlib.suppress(OSError):
+            line = channel.recv(4096)
+        client = self.running.pop(pid, None) if line else None
+        if client is None:
+            self.poll.unregister(channel)
+            del self.channels[channel.fileno()]
+            self.idle = [one for one in self.idle if one[0] != pid]
+            channel.close()
+            return
+        self.last_end = time.monotonic()
+        client.pid = 0
+        client.pass_on(line)
+        self.dismiss(client)
+        self.idle.append((pid, channel))
 
     def reap(self) -> None:
         """Tell clients how their jobs ended."""
@@ -144,6 +187,7 @@ class Server:
             if not pid:
                 return
             self.last_end = time.monotonic()
+            self.idle = [one for one in self.idle if one[0] != pid]
             client = self.running.pop(pid, None)
             if client is not None:
                 client.pid = 0

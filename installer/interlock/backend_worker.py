@@ -44,7 +44,13 @@ def submit_hook(
         return None
     receipt = os.stat(watched)
     fixed = sorted(pair for pair in environ.items() if pair[0] not in VARYING)
-    key = [python, script, backend, f"{receipt.st_ino} {receipt.st_mtime_ns}", *(f"{name}={value}" for name, value in fixed)]
+    key = [
+        python,
+        script,
+        backend,
+        f"{receipt.st_ino} {receipt.st_mtime_ns}",
+        *(f"{name}={value}" for name, value in fixed),
+    ]
     worker = Worker(
         [python, SCRIPT, "backend", script, backend, watched],
         variables,

@@ -152,6 +152,7 @@ def remove_unused(older_than_days: float | None, *, disk: Disk, timeout: float |
 
     With an age, environments in use are left alone; without one, their users are waited for.
     """
+    from interlock.answers import forget_answers
     from interlock.local_wheels import remove_wheels
 
     root = environments_root()
@@ -161,6 +162,7 @@ def remove_unused(older_than_days: float | None, *, disk: Disk, timeout: float |
         return []
     removed = []
     forget(root, older_than_days, disk)
+    forget_answers(older_than_days, disk)
     remove_wheels(older_than_days, disk=disk, timeout=timeout)
     for key in keys:
         directory = os.path.join(root, key)

@@ -16,6 +16,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from interlock.answers import build_requires
 from interlock.build_environment import held, local_trees, missing
 from interlock.build_requirements import source_tree, tree_digest, tree_name
 from interlock.cache import cache_directory
@@ -119,7 +120,7 @@ def surroundings(
         source_tree(project.directory, disk=disk, timeout=timeout),
     ):
         with span("get requires", project.directory):
-            more = missing(build, recipe, project.get_requires(HookEnvironment.of(build), settings, kind))
+            more = missing(build, recipe, build_requires(project, build, settings, kind, disk))
         if not more:
             yield build, recipe
             return

@@ -1,0 +1,109 @@
+"""What backends have answered: which requirements a build has besides those in [build-system] (PEP 517, PEP 660).
+
+    <cache>/build-requires/<digest>.json      a list of requirements
+
+The digest covers all that the answer depends on, so it is never wrong, only unknown: a hook of 20 to 500 ms that need not run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from typing import TYPE_CHECKING
+
+from interlock.cache import cache_directory
+from interlock.documents import parse_json
+from interlock.inputs import project_inputs, read_pyproject
+
+if TYPE_CHECKING:
+    from interlock.build_environment import BuildEnvironment
+    from interlock.durable import Disk
+    from interlock.hooks import ConfigSettings, Kind, Project
+
+__all__ = ["build_requires", "forget_answers"]
+
+SCHEMA = 1
+
+# Their answers depend on the project's configuration; those of others on programs that are there, or not (cmake).
+PREDICTABLE = frozenset(
+    {
+        "flit_core.buildapi",
+        "hatchling.build",
+        "pdm.backend",
+        "poetry.core.masonry.api",
+        "setuptools.build_meta",
+        "uv_build",
+    }
+)
+CODE = ("setup.py", "hatch_build.py", "pdm_build.py")
+"""Files that make the answer that of a program."""
+
+# What differs from edge to edge, or from shell to shell, and no backend reads.
+VARYING = frozenset({"INTERLOCK_HELD", "INTERLOCK_TIMINGS", "INTERLOCK_WORKER", "OLDPWD", "PWD", "SHLVL", "_"})
+
+
+def build_requires(
+    project: Project, environment: BuildEnvironment, settings: ConfigSettings, kind: Kind, disk: Disk
+) -> list[str]:
+    """Return what a project's backend needs besides `requires`: as it has answered before, or by asking it.
+
+    Raises:
+        BackendError, BackendUnavailable: it was asked, and failed.
+    """
+    from interlock.hooks import HookEnvironment
+
+    digest = _digest(project.directory, environment, settings, kind)
+    path = os.path.join(_root(), f"{digest}.json")
+    known = _read(path) if digest else None
+    if known is not None:
+        return known
+    answer = project.get_requires(HookEnvironment.of(environment), settings, kind)
+    if digest and digest == _digest(project.directory, environment, settings, kind):
+        disk.make_directory(_root())
+        disk.publish(path, json.dumps(answer).encode())
+    return answer
+
+
+def forget_answers(older_than_days: float | None, disk: Disk) -> None:
+    """Delete what was noted, all of it or what was written some days ago: asking again costs little."""
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(_root()):
+            path = os.path.join(_root(), name)
+            with contextlib.suppress(FileNotFoundError):
+                if older_than_days is None or os.stat(path).st_mtime < time.time() - older_than_days * 86400:
+                    disk.remove(path)
+
+
+def _root() -> str:
+    return os.path.join(cache_directory(), "build-requires")
+
+
+def _read(path: str) -> list[str] | None:
+    try:
+        with open(path, "rb") as reader:
+            answer = parse_json(reader.read())
+    except (OSError, ValueError):
+        return None
+    whole = isinstance(answer, list) and all(isinstance(one, str) for one in answer)
+    return answer if whole else None
+
+
+def _digest(directory: str, environment: BuildEnvironment, settings: ConfigSettings, kind: Kind) -> str:
+    """Return the SHA-256 (hex) of what an answer depends on; "" where that is not known."""
+    table = read_pyproject(directory).get("build-system")
+    backend = table.get("build-backend") if isinstance(table, dict) and "backend-path" not in table else None
+    if backend not in PREDICTABLE or any(os.path.lexists(os.path.join(directory, name)) for name in CODE):
+        return ""
+    files = []
+    for path in project_inputs(directory):
+        try:
+            with open(path, "rb") as reader:
+                files.append([path, hashlib.file_digest(reader, "sha256").hexdigest()])
+        except OSError:
+            return ""
+    variables = sorted(pair for pair in os.environ.items() if pair[0] not in VARYING)
+    parts = [SCHEMA, directory, environment.key, kind, settings, files, variables]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
