@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from interlock.distribution import normalize
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 __all__ = ["Configuration", "EnvironmentConfig", "load_configuration"]
 
 CONFIGURATION_FILE = "interlock.toml"
-KEYS = ("members", "exclude", "out", "durability", "engine", "internal-specifiers", "environments")
+KEYS = ("members", "exclude", "out", "durability", "engine", "internal-specifiers", "editable", "environments")
 ENVIRONMENT_KEYS = (
     *("path", "python", "projects", "extras", "groups", "requirements", "constraints"),
-    *("build-constraints", "config-settings", "links"),
+    *("build-constraints", "config-settings", "links", "editable"),
 )
+EDITABLE = ("backend", "static", "proof")
 # Environment names are parts of ninja targets and of paths below the out directory.
 # They share <out>/interlock with these.
 _RESERVED = frozenset({"build-env", "inputs.json", "metadata", "workspace-names.txt"})
@@ -37,7 +38,7 @@ class EnvironmentConfig:
     Paths are relative to the workspace's root, or absolute. `projects` None means all members. The keys of `extras` and
     `groups` are normalized project names, or "*" for every project that declares the extra or group; those of
     `config_settings` are normalized project names, or "*" for all. With `links`, symbolic links take the place of .pth files
-    where they can.
+    where they can. `editable` says by the same keys how editable installs are made (docs/explanation/static.md).
     """
 
     name: str
@@ -51,6 +52,7 @@ class EnvironmentConfig:
     build_constraints: tuple[str, ...]
     config_settings: Mapping[str, Mapping[str, str | tuple[str, ...]]]
     links: bool = False
+    editable: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,11 @@ def _configuration(root: str, found: Table | None) -> Configuration:
     table = found or Table(os.path.join(root, CONFIGURATION_FILE), "", {})
     table.only(KEYS)
     out = _directory(table, "out", root, table.text("out", "out") or "out")
-    environments = _environments(table, root, out)
+    editable = _editable(table)
+    environments = tuple(
+        replace(environment, editable={**editable, **environment.editable})
+        for environment in _environments(table, root, out)
+    )
     return Configuration(
         root=root,
         file=found.file if found else None,
@@ -198,6 +204,7 @@ def _environment(name: str, table: Table, root: str) -> EnvironmentConfig:
         build_constraints=_files(table, "build-constraints", root),
         config_settings=_config_settings(table),
         links=table.flag("links"),
+        editable=_editable(table),
     )
 
 
@@ -225,6 +232,16 @@ def _config_settings(table: Table) -> dict[str, dict[str, str | tuple[str, ...]]
         else:
             merged.setdefault("*", {})[key] = settings.text_or_texts(key)
     return merged
+
+
+def _editable(table: Table) -> dict[str, str]:
+    """Read `editable`: a string is for all projects, a table has one for each project."""
+    if "editable" not in table:
+        return {}
+    if not table.is_table("editable"):
+        return {"*": table.choice("editable", EDITABLE)}
+    inner = table.table("editable")
+    return {_scope(project): inner.choice(project, EDITABLE) for project in inner}
 
 
 def _scope(project: str) -> str:

@@ -174,6 +174,7 @@ def _check_scopes(
         "extras": environment.extras,
         "groups": environment.groups,
         "config-settings": environment.config_settings,
+        "editable": environment.editable,
     }
     for key, names in tables.items():
         for name in names:

@@ -190,6 +190,7 @@ class _Layout:
             arguments += ["--build-constraint", self._relative(path)]
         arguments += ["--workspace", PRIVATE_NAMES_FILE]
         arguments += ["--links"] if environment.links else []
+        arguments += _editable(environment, project.normalized)
         return Edge(
             "prepare",
             self._target(project, "editable_prepare"),
@@ -258,6 +259,15 @@ class _Layout:
 def _with_extras(node: Node) -> str:
     extras = f"[{','.join(node.extras)}]" if node.extras else ""
     return node.project.normalized + extras
+
+
+def _editable(environment: EnvironmentConfig, name: str) -> list[str]:
+    """Return the words that say how a project's editable install is made; "static" for all is only for those that can be."""
+    mode = environment.editable.get(name, "")
+    if not mode:
+        mode = environment.editable.get("*", "backend")
+        mode = "static-if-possible" if mode == "static" else mode
+    return [] if mode == "backend" else ["--editable", mode]
 
 
 def _settings(environment: EnvironmentConfig, name: str) -> Mapping[str, Sequence[str]]:
