@@ -51,6 +51,7 @@ class EnvironmentCall:
     config_settings: tuple[str, ...]
     directory: str
     projects: tuple[str, ...]
+    links: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +192,7 @@ class _Environment:
             config_settings=self.common_settings(),
             directory="" if root == "//" else root,
             projects=self.spelled(self.place.venv_dir, self.labels),
+            links=configured.links,
         )
 
     def spelled(self, directory: str, names: Iterable[str]) -> tuple[str, ...]:

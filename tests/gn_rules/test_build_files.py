@@ -39,6 +39,7 @@ EVERYTHING = Calls(
             dependencies=('sphinx>=8; sys_platform != "win32"', "furo"),
             build_constraints=("//build-constraints.txt",),
             config_settings=("editable_mode=compat", "--global-option=--$x"),
+            links=True,
             directory="//python",
         ),
     ),

@@ -43,6 +43,7 @@ path = "docs/.venv"
 projects = ["report"]
 build-constraints = ["constraints.txt"]
 config-settings = { text-tools = { x = "1" } }
+links = true
 """
 
 
@@ -106,6 +107,9 @@ def canonical(words: list[str], out: Path) -> list[str]:
         word = rest[position]
         if word in ELSEWHERE or (word in SAME_INTERPRETER and kind in {"build-env", "venv"}):
             position += 2
+        elif word == "--links":
+            found.append(word)
+            position += 1
         elif word.startswith("-"):
             value = rest[position + 1]
             path = word in PATHS and not (kind == "build-env" and word == "-r")
