@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import importlib
+import importlib.machinery
 import os
-import runpy
 import select
 import shutil
 import signal
 import sys
 import tempfile
+import types
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -124,13 +126,18 @@ class Backend(Program):
                 __import__(name)
         if len(os.listdir("/proc/self/task")) > 1:
             self.refusal = f"{self.name} has threads when it is loaded"
+        with open(self.hooks, "rb") as reader:
+            self.code = compile(reader.read(), self.hooks, "exec", dont_inherit=True)
 
     def is_stale(self) -> bool:
         return _written(self.watched) != self.before
 
     def run(self, words: list[str]) -> int:
-        sys.argv = words
-        runpy.run_path(words[0], run_name="__main__")
+        main = types.ModuleType("__main__")
+        loader = importlib.machinery.SourceFileLoader("__main__", self.hooks)
+        main.__dict__.update(__file__=self.hooks, __cached__=None, __loader__=loader, __builtins__=builtins)
+        sys.argv, sys.modules["__main__"] = words, main
+        exec(self.code, main.__dict__)  # noqa: S102  it is a script
         return 0
 
 

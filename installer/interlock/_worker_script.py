@@ -21,16 +21,16 @@ if not getattr(sys.flags, "safe_path", False):
 import contextlib
 import fcntl
 import gc
-import importlib
+import importlib.machinery
 import json
 import os
-import runpy
 import select
 import shutil
 import signal
 import socket
 import tempfile
 import time
+import types
 
 IDLE = 10.0
 """The seconds that a worker stays after its last client; INTERLOCK_WORKER_IDLE is another number."""
