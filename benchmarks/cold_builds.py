@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from measuring import Failed, alternate, progress
-from peers import Peer, pip_edges, uv_edges, uv_once
+from peers import Peer, pip_edges, uv_edges, uv_once, uv_reused
 from report import Row, Table
 from workspaces import Workspace, hub, layered, write
 
@@ -41,12 +42,13 @@ def spokes(bench: Bench) -> Table:
 def _against_all(bench: Bench, workspace: Workspace, table: Table, for_pip: int) -> Table:
     """Compare with the five; pip gets at most so many projects, and its time is scaled up."""
     jobs = bench.product.jobs
-    rows: list[tuple[Peer, float]] = [
+    rows: list[tuple[Peer, float | None]] = [
         (uv_edges(bench.tools, jobs), 30),
         (uv_edges(bench.tools, jobs, tuned=True), 10),
         (uv_once(bench.tools), 15),
         (uv_once(bench.tools, tuned=True), 4),
         (pip_edges(bench.tools, jobs), 20),
+        (uv_reused(bench.tools), None),
     ]
     warm_up(bench, workspace.backend, *(peer for peer, _ in rows))
     for peer, target in rows:
@@ -55,7 +57,11 @@ def _against_all(bench: Bench, workspace: Workspace, table: Table, for_pip: int)
             theirs = hub(bench.directory(), for_pip, workspace.backend)
             factor = len(workspace.graph) / len(theirs.graph)
             note = f"pip built {len(theirs.graph)} projects, times {factor:.1f}"
+        if target is None:
+            note = "uv builds nothing here"
         table.rows.append(_compare(bench, workspace, peer, target, theirs=theirs, factor=factor, note=note))
+    (first,) = alternate(bench.rounds, lambda: bench.product.build_first(workspace), say="first build", warm=False)
+    table.rows.append(Row("interlock's first build: what hooks answer is not known", first))
     return table
 
 
@@ -148,18 +154,18 @@ def static(bench: Bench) -> Table:
         if not bench.product.accepts(mine):
             table.notes.append("This version has no static editables.")
             return table
+        ways = {"interlock build": bench.product.build_cold}
+        if bench.product.has("sync"):
+            ways["interlock sync"] = bench.product.sync_cold
         try:
-            ours, found = alternate(
-                bench.rounds,
-                lambda mine=mine: bench.product.build_cold(mine),
-                lambda: peer.cold(theirs),
-                say=f"static, {backend}",
-            )
+            for way, measure in ways.items():
+                ours, found = alternate(
+                    bench.rounds, partial(measure, mine), partial(peer.cold, theirs), say=f"static, {backend}, {way}"
+                )
+                table.rows.append(Row(f"{backend}, {way}", ours, found, compare="cost", target=3))
         except Failed as error:
             progress(f"static, {backend}: {str(error)[-300:]}")
             table.notes.append(f"{backend}: this version refuses it.")
-            continue
-        table.rows.append(Row(f"static, {backend}", ours, found, compare="cost", target=3))
     table.notes.append(OURS)
     return table
 

@@ -68,6 +68,30 @@ def uv_once(tools: Toolbox, *, tuned: bool = False) -> Peer:
     return Peer(f"one uv pip install, {'tuned' if tuned else 'defaults'}", cold)
 
 
+def uv_reused(tools: Toolbox) -> Peer:
+    """Return one `uv pip install -r` of a file with a `-e` line for each project, after uv has built them once.
+
+    From a file uv takes the editable wheels of its cache, where no pyproject.toml has changed; named on the command line, each
+    is built again. So nothing is built here: it is what uv's cache is worth.
+    """
+
+    def cold(workspace: Workspace) -> float:
+        workspace.clear()
+        environment, file = workspace.root / "env-uv", workspace.root / "env-projects.txt"
+        file.write_text("".join(f"-e {workspace.root / name}\n" for name in workspace.graph), encoding="utf-8")
+        install = [tools.uv, "pip", "install", "-q", "-p", environment, *_settings(workspace), "-r", file]
+        for _ in range(2):
+            seconds = run([tools.uv, "venv", "-q", "--clear", environment], tools.environ).seconds
+            seconds += run(install, tools.environ).seconds
+            if workspace.root in built:
+                break
+            built.add(workspace.root)
+        return seconds
+
+    built: set[Path] = set()
+    return Peer("one uv pip install -r, wheels of its cache", cold)
+
+
 def pip_edges(tools: Toolbox, jobs: int) -> Peer:
     """Return `pip install -e`, an edge a project under Ninja.
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from measuring import Failed, Ran, run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from workspaces import Workspace
 
@@ -45,6 +46,11 @@ class Product:
         workspace.clear()
         self.stop_workers()
         return self.build(workspace, *words)
+
+    def build_first(self, workspace: Workspace) -> float:
+        """Build a workspace from nothing, as if it had never been built: what backends have answered is forgotten too."""
+        shutil.rmtree(Path(self.environ["INTERLOCK_CACHE_DIR"], "build-requires"), ignore_errors=True)
+        return self.build_cold(workspace)
 
     def sync_cold(self, workspace: Workspace) -> float:
         """Build a workspace from nothing without Ninja."""

@@ -48,13 +48,14 @@ class Row:
             return statistics.median(self.ours) <= self.target
         return value >= self.target if self.compare == "speed" else value <= self.target
 
-    def cells(self) -> list[str]:
-        """Return what a table shows."""
+    def cells(self, *, judged: bool = True) -> list[str]:
+        """Return what a table shows; a target is `judged` where the figure is of the size that it is for."""
         target = ""
         if self.target is not None:
             sign = "≥" if self.compare == "speed" and self.theirs else "≤"
             unit = "x" if self.theirs else f" {self.unit}"
-            target = f"{sign} {self.target:g}{unit}: {'met' if self.met else 'MISSED'}"
+            verdict = (": met" if self.met else ": MISSED") if judged else ""
+            target = f"{sign} {self.target:g}{unit}{verdict}"
         value = self.ratio
         return [
             self.label,
@@ -108,17 +109,14 @@ class Table:
         found = self.measured
         if not found:
             return ""
-        small = (
-            f"; with at most {found['projects']} projects, which is not what targets are for"
-            if found["projects"]
-            else ""
-        )
+        small = f"; with at most {found['projects']} projects: targets are for more" if found["projects"] else ""
         return f"{found['rounds']} rounds, {found['when']}, load before: {found['load']}{small}"
 
     def _columns(self) -> list[list[str]]:
         """Return the rows without the columns that are empty; rows of edges and their parts as a matrix."""
         plain = [row for row in self.rows if "edge" not in row.keys]
-        cells = [self.heads(), *(row.cells() for row in plain)]
+        judged = not self.measured.get("projects")
+        cells = [self.heads(), *(row.cells(judged=judged) for row in plain)]
         kept = [column for column in range(6) if column < 2 or any(row[column] for row in cells[1:])]
         found = [[row[column] for column in kept] for row in cells]
         edges = list(dict.fromkeys(row.keys["edge"] for row in self.rows if "edge" in row.keys))
