@@ -68,7 +68,7 @@ def path_line(tree: Tree, directory: str) -> str:
     path = os.path.join(tree.root, directory) if directory else tree.root
     if not path.isascii() or not path.isprintable() or path.startswith("import"):
         raise NotStatic(f"the path {path!r} is not plain text")
-    if directory and not tree.is_directory(directory):
+    if directory and not tree.leads_to_directory(directory):
         raise NotStatic(f"there is no directory {directory}")
     return path
 

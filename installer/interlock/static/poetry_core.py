@@ -34,6 +34,8 @@ def answer(question: Question) -> Answer:
     project, tree = question.project, question.tree
     if project.license:
         raise NotStatic("poetry-core makes a classifier of its license")
+    if project.readme and project.readme.inline and question.version < (2, 4):
+        raise NotStatic("poetry-core writes a path before a readme that is in pyproject.toml")
     settings = table(project.tool, "poetry", "tool.poetry")
     only(settings, {"packages"}, "tool.poetry")
     if project.license_files is None:

@@ -69,10 +69,11 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Readme:
-    """The long description, its lines ended by "\\n"."""
+    """The long description, its lines ended by "\\n"; `inline` if it is in pyproject.toml itself."""
 
     text: str
     content_type: str
+    inline: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,14 +233,14 @@ def _readme(tree: Tree, project: Mapping[str, Any]) -> Readme | None:
             raise NotStatic("its `readme` has not one of `file` and `text`")
         content_type, file = _text(readme, "content-type", ""), readme.get("file")
         if file is None:
-            return Readme(_prose(_text(readme, "text"), "readme"), _content_type(content_type))
+            return Readme(_prose(_text(readme, "text"), "readme"), _content_type(content_type), inline=True)
     if not isinstance(file, str):
         raise NotStatic("its `readme` names no file")
     try:
         text = tree.read(file, "its readme").decode()
     except UnicodeDecodeError:
         raise NotStatic(f"{file} is not UTF-8") from None
-    return Readme(_prose(text, file), _content_type(content_type))
+    return Readme(_prose(text, file), _content_type(content_type), inline=False)
 
 
 def _content_type(text: str) -> str:

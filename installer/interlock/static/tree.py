@@ -64,6 +64,10 @@ class Tree:
         """Tell whether a path is a directory; one that is a link, or in a link, is refused."""
         return self.has(path) and stat.S_ISDIR(self._status(path).st_mode)
 
+    def leads_to_directory(self, path: str) -> bool:
+        """Tell whether a path is a directory, without noting it: something in it is looked at too, or nothing matters."""
+        return stat.S_ISDIR(self._status(path).st_mode)
+
     def is_file(self, path: str) -> bool:
         """Tell whether a path is a file; where it is, it is noted itself, and nothing else has to be looked at."""
         try:
@@ -116,7 +120,10 @@ class Tree:
         full = os.path.join(self.root, path)
         if os.path.realpath(full) != full:
             raise NotStatic(f"{path} is a symbolic link, or is in one")
-        return os.stat(full)
+        try:
+            return os.stat(full)
+        except OSError as error:
+            raise NotStatic(f"{path} cannot be read: {error.strerror}") from None
 
     def note(self, path: str) -> None:
         """Note a file or a directory that was looked at, relative to the project or absolute."""

@@ -32,9 +32,11 @@ _COMPARED = {"<": "<", "<=": "<", ">": ">=", ">=": ">=", "==": "==", "!=": "!="}
 def answer(question: Question) -> Answer:
     """Return the editable wheel."""
     project, tree = question.project, question.tree
+    root = _root(project, tree)
     dist_info = f"{project.distribution}-{project.version}.dist-info"
     files = {
-        f"{project.distribution}.pth": path_line(tree, _root(project, tree)).encode(),
+        # For its own directory it is that with a slash.
+        f"{project.distribution}.pth": (path_line(tree, root) + ("" if root else "/")).encode(),
         f"{dist_info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: uv {question.text}\nRoot-Is-Purelib: true\n"
         "Tag: py3-none-any\n".encode(),
         f"{dist_info}/METADATA": _metadata(project, tree).encode(),
