@@ -7,6 +7,7 @@ Specification: packaging.python.org "Recording installed projects", "Core metada
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import os
 import re
@@ -28,6 +29,9 @@ __all__ = [
 ]
 
 SUFFIX = ".dist-info"
+MOST_NAMES = 8192
+"""The names that are remembered: more than an environment has distributions."""
+
 _SEPARATORS = re.compile(r"[-_.]+")
 # What pip and uv leave while they work (`~ore-1.0.dist-info`, `.tmpXYZ`) is no distribution.
 _DIST_INFO = re.compile(r"([A-Za-z0-9].*)-([^-]+)\.dist-info")
@@ -60,6 +64,7 @@ class Installed:
         return spelled[0] if spelled else self.normalized
 
 
+@functools.lru_cache(maxsize=MOST_NAMES)
 def normalize(name: str) -> str:
     """Normalise a distribution's name (PEP 503)."""
     return _SEPARATORS.sub("-", name).lower()
@@ -82,12 +87,20 @@ def scan(site_packages: Iterable[str]) -> dict[str, list[Installed]]:
         except (FileNotFoundError, NotADirectoryError):
             continue
         for name in sorted(names):
-            if name.endswith(SUFFIX) and (match := _DIST_INFO.fullmatch(name)):
-                # In file names the "-" of a version is written as "_" (1.0-1 and 1.0+local-1 are versions).
-                version = match[2].replace("_", "-")
-                installed = Installed(normalize(match[1]), version, os.path.join(directory, name))
-                found.setdefault(installed.normalized, []).append(installed)
+            if name.endswith(SUFFIX) and (parts := _parts(name)):
+                found.setdefault(parts[0], []).append(Installed(*parts, os.path.join(directory, name)))
     return found
+
+
+@functools.lru_cache(maxsize=MOST_NAMES)
+def _parts(name: str) -> tuple[str, str] | None:
+    """Return the normalised name and the version in the name of a dist-info directory.
+
+    A commit asks that of every distribution in the environment, three times.
+    """
+    match = _DIST_INFO.fullmatch(name)
+    # In file names the "-" of a version is written as "_" (1.0-1 and 1.0+local-1 are versions).
+    return (normalize(match[1]), match[2].replace("_", "-")) if match else None
 
 
 def parse_record(text: str) -> list[RecordEntry]:

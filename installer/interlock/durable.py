@@ -21,7 +21,7 @@ from interlock.errors import DiskError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["Disk", "Durability", "inherit", "make_directories"]
+__all__ = ["Disk", "Durability", "explained", "inherit", "make_directories"]
 
 Durability = Literal["full", "fast"]
 
@@ -48,7 +48,7 @@ _OTHER_ADVICE = "Look at the path (`ls -ld`) and at what is mounted there (`df`)
 
 
 @contextlib.contextmanager
-def _explained(path: str) -> Iterator[None]:
+def explained(path: str) -> Iterator[None]:
     """Turn the refusals of a file system into a DiskError that names the path; what is missing stays FileNotFoundError."""
     try:
         yield
@@ -140,7 +140,7 @@ class Disk:
 
     def __init__(self, durability: Durability = "full", platform: platforms.Platform | None = None) -> None:
         self.durability = durability
-        self._platform = platform or platforms.current()
+        self.platform = platform or platforms.current()
 
     def write(self, path: str, data: bytes, *, executable: bool = False, mtime_ns: int | None = None) -> None:
         """Create or overwrite a file and sync it; not atomic: for files that nobody reads yet.
@@ -148,20 +148,20 @@ class Disk:
         Raises:
             DiskError: full, read-only, not permitted.
         """
-        with _explained(path), self._created(path, executable=executable) as created:
+        with explained(path), self._created(path, executable=executable) as created:
             _write_all(created.descriptor, data)
             created.mtime_ns = mtime_ns
 
     def write_chunks(self, path: str, chunks: Iterable[bytes], *, executable: bool = False) -> None:
         """Create or overwrite a file as `write` does, from its parts, one in memory at a time."""
-        with _explained(path), self._created(path, executable=executable) as created:
+        with explained(path), self._created(path, executable=executable) as created:
             for chunk in chunks:
                 _write_all(created.descriptor, chunk)
 
     def copy(self, source: str, destination: str, *, executable: bool = False) -> None:
         """Copy a file's content and modification time, in constant memory, and sync the copy."""
         with (
-            _explained(destination),
+            explained(destination),
             open(source, "rb", buffering=0) as reader,
             self._created(destination, executable=executable) as created,
         ):
@@ -180,7 +180,7 @@ class Disk:
         try:
             self.write(temporary, data, mtime_ns=mtime_ns)
             if mode is not None:
-                with _explained(path):
+                with explained(path):
                     os.chmod(temporary, mode)
             self.replace(temporary, path)
         except BaseException:
@@ -200,14 +200,14 @@ class Disk:
 
     def set_mtime(self, path: str, mtime_ns: int) -> None:
         """Set a file's modification time, in nanoseconds."""
-        with _explained(path):
+        with explained(path):
             os.utime(path, ns=(mtime_ns, mtime_ns))
 
     def replace(self, source: str, destination: str) -> None:
         """Rename, over an existing file or an empty directory too, in one step."""
-        with _explained(destination):
+        with explained(destination):
             try:
-                self._platform.retry(lambda: os.replace(source, destination))
+                self.platform.retry(lambda: os.replace(source, destination))
             except FileNotFoundError as error:
                 if not os.path.lexists(source):
                     raise
@@ -216,15 +216,15 @@ class Disk:
 
     def exchange(self, one: str, other: str) -> bool:
         """Let two files or directories change places in one step; False, and nothing done, where that cannot be had here."""
-        with _explained(other):
-            return self._platform.exchange(one, other)
+        with explained(other):
+            return self.platform.exchange(one, other)
 
     def make_directory(self, path: str, mode: int = 0o775, *, below: str = "") -> None:
         """Create a directory and its parents; it may be there already. World-writable never.
 
         With `below`, an ancestor of the path, nothing but what lies below that is created: FileNotFoundError where it is gone.
         """
-        with _explained(path):
+        with explained(path):
             make_directories(path, mode, below)
 
     def probe(self, directory: str) -> None:
@@ -235,15 +235,15 @@ class Disk:
         """
         path = os.path.join(directory, ".interlock-probe")
         self.remove(path)  # of a process that died in between
-        with _explained(directory):
+        with explained(directory):
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600))
             os.unlink(path)
 
     def remove(self, path: str) -> bool:
         """Remove a file or a symbolic link; False where there was none."""
         try:
-            with _explained(path):
-                self._platform.retry(lambda: os.unlink(path))
+            with explained(path):
+                self.platform.retry(lambda: os.unlink(path))
         except FileNotFoundError:
             return False
         return True
@@ -251,7 +251,7 @@ class Disk:
     def remove_directory(self, path: str) -> bool:
         """Remove a directory if it is empty; False where it is not, or is not there."""
         try:
-            self._platform.retry(lambda: os.rmdir(path))
+            self.platform.retry(lambda: os.rmdir(path))
         except OSError:
             return False
         return True
@@ -264,12 +264,12 @@ class Disk:
         left, emptied = [path], set[str]()
         while left:
             directory = left[-1]
-            with contextlib.suppress(FileNotFoundError), _explained(directory):
+            with contextlib.suppress(FileNotFoundError), explained(directory):
                 if directory not in emptied:
                     emptied.add(directory)
                     left += self._remove_files(directory)
                     continue
-                self._platform.retry(functools.partial(os.rmdir, directory))
+                self.platform.retry(functools.partial(os.rmdir, directory))
             left.pop()
 
     def _remove_files(self, directory: str) -> list[str]:
@@ -301,14 +301,14 @@ class Disk:
 
     def link(self, target: str, path: str) -> None:
         """Create a symbolic link."""
-        with _explained(path):
+        with explained(path):
             os.symlink(target, path)
 
     def sync_directory(self, path: str) -> None:
         """Bring a directory's entries to stable storage (nothing where durability is "fast")."""
         if self.durability == "full":
-            with _explained(path):
-                self._platform.sync_directory(path)
+            with explained(path):
+                self.platform.sync_directory(path)
 
     def sync_tree(self, path: str, *, since_ns: int = 0) -> None:
         """Bring a directory and all below it to stable storage: what another program wrote, before anything vouches for it.
@@ -321,11 +321,11 @@ class Disk:
             return
         files: list[str] = []
         directories: list[str] = []
-        with _explained(path):
+        with explained(path):
             for top, _, names in os.walk(path):
                 files += [file for name in names if _changed_ns(file := os.path.join(top, name)) >= since_ns]
                 directories += [top] if _changed_ns(top) >= since_ns else []
-            if len(files) >= MANY and self._platform.sync_file_system(path):
+            if len(files) >= MANY and self.platform.sync_file_system(path):
                 return
             for file in files:
                 # A file that this user may not open is one that nobody wrote on his behalf.
@@ -333,7 +333,7 @@ class Disk:
                     self._sync_file(file)
             for directory in reversed(directories):
                 with contextlib.suppress(FileNotFoundError):
-                    self._platform.sync_directory(directory)
+                    self.platform.sync_directory(directory)
 
     def clock_ns(self, directory: str) -> int:
         """Return the file system's own present moment, in nanoseconds.
@@ -343,7 +343,7 @@ class Disk:
         """
         self.make_directory(directory)
         path = os.path.join(directory, f".interlock-clock-{secrets.token_hex(6)}")
-        with _explained(path):
+        with explained(path):
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
             try:
                 return os.fstat(descriptor).st_mtime_ns
@@ -356,7 +356,7 @@ class Disk:
         flags = os.O_RDWR if os.name == "nt" else os.O_RDONLY
         descriptor = os.open(path, flags | getattr(os, "O_CLOEXEC", 0))
         try:
-            self._platform.sync_file(descriptor)
+            self.platform.sync_file(descriptor)
         finally:
             os.close(descriptor)
 
@@ -374,7 +374,7 @@ class Disk:
             if created.mtime_ns is not None and TIMES_BY_DESCRIPTOR:
                 os.utime(descriptor, ns=(created.mtime_ns, created.mtime_ns))
             if self.durability == "full":
-                self._platform.sync_file(descriptor)
+                self.platform.sync_file(descriptor)
         finally:
             os.close(descriptor)
         if created.mtime_ns is not None and not TIMES_BY_DESCRIPTOR:

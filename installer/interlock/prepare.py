@@ -25,6 +25,7 @@ from interlock.local_wheels import surroundings
 from interlock.prepared import MANIFEST, TREE, Prepared, load_prepared, manifest_text, seal
 from interlock.python_support import check_python, check_static_python
 from interlock.timings import span
+from interlock.together import together
 from interlock.unpack import unpack
 from interlock.wheel import open_wheel
 
@@ -282,7 +283,8 @@ def _write(
     check_python(f"{wheel.name} {wheel.version} ({source})", requires_python, environment)
     tree = os.path.join(directory, TREE)
     disk.make_directory(tree)
-    files = unpack(wheel, environment, tree, source=source, links=plan.links, replaced=plan.replaces, disk=disk)
+    with together(disk, tree) as batch:
+        files = unpack(wheel, environment, tree, source=source, links=plan.links, replaced=plan.replaces, disk=batch)
     prepared = seal(
         Prepared(
             directory=directory,

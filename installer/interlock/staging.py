@@ -20,12 +20,13 @@ from interlock.errors import DiskError, RecordMismatch
 from interlock.holders import is_alive
 from interlock.journal import STAGING, staging_of
 from interlock.timings import span
+from interlock.together import together
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from interlock.durable import Disk
-    from interlock.prepared import Prepared
+    from interlock.prepared import File, Prepared
 
 __all__ = ["collect", "digest_of", "new_staging", "staged", "staged_root"]
 
@@ -71,18 +72,9 @@ def _fill(root: str, prepared: Prepared, environment: str, disk: Disk) -> None:
     unsynced = _above(root) if not os.path.isdir(os.path.dirname(root)) else ()
     disk.make_directory(root, below=environment)
     directories = {root}
-    for file in prepared.files:
-        destination = os.path.join(root, *file.path.split("/"))
-        _make_parents(destination, root, directories, disk)
-        disk.copy(prepared.path_of(file), destination, executable=file.executable)
-        digest = digest_of(destination)
-        if not digest:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), destination)
-        if digest != file.sha256:
-            raise RecordMismatch(
-                f"{prepared.path_of(file)} is not what its manifest says",
-                advice=f"Remove {prepared.directory} and run the build again. Nothing was changed.",
-            )
+    with together(disk, root) as batch:
+        for file in prepared.files:
+            _copy(file, prepared, root, directories, batch)
     for link in prepared.links:
         destination = os.path.join(root, *link.path.split("/"))
         _make_parents(destination, root, directories, disk)
@@ -92,6 +84,20 @@ def _fill(root: str, prepared: Prepared, environment: str, disk: Disk) -> None:
     # A journal may not outlive what it names: the first commit makes the directories above this one too.
     for directory in (os.path.dirname(root), *unsynced):
         disk.sync_directory(directory)
+
+
+def _copy(file: File, prepared: Prepared, root: str, directories: set[str], disk: Disk) -> None:
+    destination = os.path.join(root, *file.path.split("/"))
+    _make_parents(destination, root, directories, disk)
+    disk.copy(prepared.path_of(file), destination, executable=file.executable)
+    digest = digest_of(destination)
+    if not digest:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), destination)
+    if digest != file.sha256:
+        raise RecordMismatch(
+            f"{prepared.path_of(file)} is not what its manifest says",
+            advice=f"Remove {prepared.directory} and run the build again. Nothing was changed.",
+        )
 
 
 def _make_parents(path: str, root: str, directories: set[str], disk: Disk) -> None:

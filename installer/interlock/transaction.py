@@ -97,7 +97,7 @@ def commit(
             _check_made_for(prepared, environment)
             installed = scan(environment.site_packages)
             _require(prepared, installed, environment, deferred, lenient, declared)
-            done = _is_installed(prepared, environment)
+            done = _is_installed(prepared, environment, installed)
             change = None if done else changes_to_install(prepared, installed, environment)
             if change is not None:
                 same = seen in {"", environment.identity}
@@ -158,9 +158,14 @@ def _check_made_for(prepared: Prepared, environment: Environment) -> None:
         )
 
 
-def _is_installed(prepared: Prepared, environment: Environment) -> bool:
-    """Tell whether exactly these bytes are installed, and no other distribution of this name."""
-    found = scan(environment.site_packages).get(prepared.normalized, [])
+def _is_installed(
+    prepared: Prepared, environment: Environment, installed: Mapping[str, Sequence[Installed]] | None = None
+) -> bool:
+    """Tell whether exactly these bytes are installed, and no other distribution of this name.
+
+    `installed` is what `scan` has found just now, if it has.
+    """
+    found = (installed or scan(environment.site_packages)).get(prepared.normalized, [])
     dist_info = environment.absolute(prepared.dist_info)
     if [os.path.realpath(one.directory) for one in found] != [os.path.realpath(dist_info)]:
         return False

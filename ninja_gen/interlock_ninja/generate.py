@@ -70,7 +70,7 @@ def generate(
     plan = make_plan(configuration, graphs)
     out = os.path.join(configuration.root, configuration.out)
     text = ninja_text(
-        plan, command=_command(), edge=edge_command(), regenerate=_again(configuration.root, out, strict=strict)
+        plan, command=_command(), edge_command=edge_command(), regenerate=_again(configuration.root, out, strict=strict)
     )
     # A name that is no UTF-8 is written back as the bytes that it was read from.
     encoded = {

@@ -53,16 +53,16 @@ def ninja_text(
     plan: Plan,
     *,
     command: Sequence[str],
-    edge: Sequence[str],
+    edge_command: Sequence[str],
     regenerate: Sequence[str],
     platform: str = sys.platform,
 ) -> str:
     """Return the whole text of a build.ninja.
 
-    `command` starts interlock, `edge` does it for an edge, `regenerate` are the arguments of `interlock gen`. Raises ConfigurationError for what a
+    `command` starts interlock, `edge_command` does it for an edge, `regenerate` are the arguments of `interlock gen`. Raises ConfigurationError for what a
     Ninja file cannot say: a line break in a path.
     """
-    start = {"command": command, "edge": edge}
+    start = {"command": command, "edge": edge_command}
     words = {name: escape_value(quote(value, platform)) for name, value in start.items()}
     text = [_HEADER.format(**words, depth=INSTALL_POOL_DEPTH)]
     text += [_RULE.format(kind=kind) for kind in ("venv", "build-env", "requirements", "prepare", "install")]

@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from interlock import durable, platforms
+from interlock import durable, platforms, together
 
 # What changes a file system and has no method below: to be added before the product may use it.
 UNKNOWN = frozenset(
@@ -125,6 +125,11 @@ class RecordedOs:
             self._recorder.after(Event("truncate", place, handle=self._handles))
         return descriptor
 
+    def dup(self, descriptor: int) -> int:
+        other = os.dup(descriptor)
+        self._opened[other] = self._opened[descriptor]
+        return other
+
     def close(self, descriptor: int) -> None:
         self._opened.pop(descriptor, None)
         os.close(descriptor)
@@ -211,6 +216,7 @@ def installed(recorder: Recorder) -> Iterator[Recorder]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(durable, "os", stand_in)
         patch.setattr(platforms, "os", stand_in)
+        patch.setattr(together, "os", stand_in)
         patch.setattr(platforms.Posix, "exchange", recorded_exchange)
         patch.setattr(platforms.Posix, "sync_file_system", recorded_sync_all)
         yield recorder

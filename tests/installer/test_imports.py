@@ -33,9 +33,9 @@ OWN = {
     "interlock.interpreter",
     "interlock.journal", "interlock.locks", "interlock.platforms", "interlock.prepared", "interlock.satisfy",
     "interlock.staging", "interlock.stamp",
-    "interlock.timings", "interlock.transaction",
+    "interlock.timings", "interlock.together", "interlock.transaction",
 }  # fmt: skip
-BUDGET = 75  # modules beyond those of an interpreter that has only started
+BUDGET = 76  # modules beyond those of an interpreter that has only started
 
 
 LABELS = ["--labels", "names", "--label", "//core:core"]  # as GN starts it

@@ -65,17 +65,23 @@ default all
 
 
 def test_the_text_of_a_plan_is_exact() -> None:
-    text = ninja_text(PLAN, command=["python", "-m", "interlock"], regenerate=["--root", ".."], platform="linux")
+    text = ninja_text(
+        PLAN,
+        command=["python", "-m", "interlock"],
+        edge_command=["python", "edge.py"],
+        regenerate=["--root", ".."],
+        platform="linux",
+    )
     assert text.endswith(GOLDEN)
-    assert "interlock = python -m interlock\n" in text
+    assert "interlock = python -m interlock\nedge = python edge.py\n" in text
     assert "build build.ninja: regenerate\n  arguments = --root ..\n" in text
 
 
 @pytest.mark.parametrize("kind", ["venv", "build-env", "requirements", "prepare", "install"])
 def test_every_rule_restats_and_reads_its_depfile(kind: str) -> None:
-    text = ninja_text(PLAN, command=["interlock"], regenerate=[])
+    text = ninja_text(PLAN, command=["interlock"], edge_command=["edge"], regenerate=[])
     rule = text.split(f"rule {kind}\n")[1].split("\n\n")[0].splitlines()
-    assert f"  command = $interlock {kind} $arguments --stamp $out --depfile $out.d" in rule
+    assert f"  command = $edge {kind} $arguments --stamp $out --depfile $out.d" in rule
     assert {"  depfile = $out.d", "  deps = gcc", "  restat = 1"} <= set(rule)
 
 
@@ -110,7 +116,7 @@ def test_real_ninja_hands_odd_names_through(name: str, tmp_path: Path, ninja: st
         encoding="utf-8",
     )
     plan = Plan((Edge("prepare", "it", name, (name,), "it.stamp", (name,)),), ())
-    text = ninja_text(plan, command=[sys.executable, "edge.py"], regenerate=[])
+    text = ninja_text(plan, command=["interlock"], edge_command=[sys.executable, "edge.py"], regenerate=[])
     (tmp_path / "build.ninja").write_text(
         text.replace("build build.ninja: regenerate", "build other: regenerate"), encoding="utf-8"
     )

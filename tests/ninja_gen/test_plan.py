@@ -205,7 +205,13 @@ def test_the_text_of_a_workspace_is_the_golden_file() -> None:
         graph(dev, node(core), node(leaf, "my-core-package")),
         graph(environment("small"), node(core)),
     )
-    text = ninja_text(made, command=["python", "-m", "interlock"], regenerate=["--root", ".."], platform="linux")
+    text = ninja_text(
+        made,
+        command=["python", "-m", "interlock"],
+        edge_command=["python", "edge.py"],
+        regenerate=["--root", ".."],
+        platform="linux",
+    )
     # Where the interpreter really lies depends on the machine.
     text = text.replace(os.path.realpath("/usr/bin/python3.99"), "/usr/bin/python3.99")
     if os.environ.get("INTERLOCK_TEST_UPDATE"):
