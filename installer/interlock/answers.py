@@ -41,8 +41,9 @@ PREDICTABLE = frozenset(
 CODE = ("setup.py", "hatch_build.py", "pdm_build.py")
 """Files that make the answer that of a program."""
 
-# What differs from edge to edge, or from shell to shell, and no backend reads.
-VARYING = frozenset({"INTERLOCK_HELD", "INTERLOCK_TIMINGS", "INTERLOCK_WORKER", "OLDPWD", "PWD", "SHLVL", "_"})
+# What differs from edge to edge, or from shell to shell, and no backend reads; nor does it what is interlock's.
+VARYING = frozenset({"OLDPWD", "PWD", "SHLVL", "_"})
+OURS = "INTERLOCK_"
 
 
 def build_requires(
@@ -104,6 +105,6 @@ def _digest(directory: str, environment: BuildEnvironment, settings: ConfigSetti
                 files.append([path, hashlib.file_digest(reader, "sha256").hexdigest()])
         except OSError:
             return ""
-    variables = sorted(pair for pair in os.environ.items() if pair[0] not in VARYING)
+    variables = sorted(pair for pair in os.environ.items() if pair[0] not in VARYING and not pair[0].startswith(OURS))
     parts = [SCHEMA, directory, environment.key, kind, settings, files, variables]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

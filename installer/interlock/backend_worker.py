@@ -23,7 +23,8 @@ BACKEND = "_PYPROJECT_HOOKS_BUILD_BACKEND"
 BACKEND_PATH = "_PYPROJECT_HOOKS_BACKEND_PATH"
 
 # What differs from edge to edge, or from shell to shell, and is nothing that a backend reads when it is loaded.
-VARYING = frozenset({"INTERLOCK_HELD", "INTERLOCK_TIMINGS", "OLDPWD", "PWD", "SHLVL", "_"})
+VARYING = frozenset({"OLDPWD", "PWD", "SHLVL", "_"})
+OURS = "INTERLOCK_"
 
 
 def submit_hook(
@@ -43,7 +44,7 @@ def submit_hook(
     if not is_wanted(variables):
         return None
     receipt = os.stat(watched)
-    fixed = sorted(pair for pair in environ.items() if pair[0] not in VARYING)
+    fixed = sorted(pair for pair in environ.items() if pair[0] not in VARYING and not pair[0].startswith(OURS))
     key = [
         python,
         script,
