@@ -32,15 +32,15 @@ FEATURES = {
     "licenses": 'license = "MIT OR Apache-2.0"\nlicense-files = ["LICENSE", "docs/NOTICE*"]',
     "license text": 'license = { text = "My own" }',
     "no license files": "license-files = []",
-    "people": 'authors = [{ name = "J. Doe", email = "j.doe@example.org" }]\nmaintainers = [{ name = "Core team", email = "c@example.org" }]',
-    "people in parts": 'authors = [{ name = "Someone" }, { email = "a@example.org" }, { name = "Ünï Çode", email = "u@example.org" }]',
+    "people": 'authors = [{ name = "J. Doe", email = "j.doe@example.org" }]\nmaintainers = [{ name = "Core team", email = "c@example.org" }]',  # noqa: E501
+    "people in parts": 'authors = [{ name = "Someone" }, { email = "a@example.org" }, { name = "Ünï Çode", email = "u@example.org" }]',  # noqa: E501
     "keywords": 'keywords = ["zebra", "build tools", "a-b"]',
-    "classifiers": 'classifiers = ["Typing :: Typed", "Programming Language :: Python :: 3.10", "Programming Language :: Python :: 3.9"]',
+    "classifiers": 'classifiers = ["Typing :: Typed", "Programming Language :: Python :: 3.10", "Programming Language :: Python :: 3.9"]',  # noqa: E501
     "urls": '[project.urls]\nHomepage = "https://example.org"\n"Bug Tracker" = "https://example.org/bugs?q=1"\nrepository = "https://example.org/r"',
-    "scripts": '[project.scripts]\nzz = "my_core:main"\naa-b = "my_core.x:Main.run"\n[project.gui-scripts]\ngui = "my_core:gui"',
+    "scripts": '[project.scripts]\nzz = "my_core:main"\naa-b = "my_core.x:Main.run"\n[project.gui-scripts]\ngui = "my_core:gui"',  # noqa: E501
     "entry points": '[project.entry-points."b.c"]\nz = "my_core"\na = "my_core:x"\n[project.entry-points.a]\nq = "my_core:y"',
     "dependencies": 'dependencies = ["requests >= 2.8, < 3", "B.c_D", "e[y,x]==1.2.*", "f!=1.5", "g~=1.4.2", "h<=2.0", "i>1"]',
-    "markers": """dependencies = ["a; python_version < '3.11'", 'b>=1 ; sys_platform=="win32"', "c ;python_version>='3.9' and os_name != 'nt'"]""",
+    "markers": """dependencies = ["a; python_version < '3.11'", 'b>=1 ; sys_platform=="win32"', "c ;python_version>='3.9' and os_name != 'nt'"]""",  # noqa: E501
     "extras": '[project.optional-dependencies]\nzip = ["z>=1", "y; sys_platform == \'linux\'"]\nall-of = ["x[p]"]\nnone = []',
     "unicode": 'readme = "ÜBER.md"\nkeywords = ["größe"]',
 }

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="static editable
 EXAMPLES = int(os.environ.get("INTERLOCK_TEST_STATIC_EXAMPLES", "60"))  # for each backend and version
 
 WORDS = st.sampled_from(
-    ["a", "Core", "x-y", "z.w", "A_b", "J. Doe", "O'Neil", "Ünï", "Zoë (team)", "名前", "a,b", 'q"q', "x:y", "two  spaces", " lead", "tab\tbed", "", "é" * 3]
+    ["a", "Core", "x-y", "z.w", "A_b", "J. Doe", "O'Neil", "Ünï", "Zoë (team)", "名前", "a,b", 'q"q', "x:y", "two  spaces", " lead", "tab\tbed", "", "é" * 3]  # noqa: E501
 )  # fmt: skip
 VERSION = st.sampled_from(
     ["1", "1.0", "1.0.0", "2.10", "0.1a1", "1.0rc2", "1.0.post1", "1.0.dev3", "01.2", "1.0-1", "1!2", "1+x"]
@@ -66,20 +66,20 @@ PROJECT = st.fixed_dictionaries(
     {"name": st.sampled_from(["my-core", "my_core", "My.Core", "my--core"]), "version": st.one_of(st.just("1.0"), VERSION)},
     optional={
         "description": st.one_of(st.just("Fine"), WORDS),
-        "readme": st.sampled_from(["README.md", "README", "no.md", {"file": "README.md", "content-type": "text/markdown"}, {"text": "x\n\ny", "content-type": "text/x-rst"}]),
+        "readme": st.sampled_from(["README.md", "README", "no.md", {"file": "README.md", "content-type": "text/markdown"}, {"text": "x\n\ny", "content-type": "text/x-rst"}]),  # noqa: E501
         "requires-python": st.one_of(SPECIFIERS, st.sampled_from([">=3.9", ">=3.8,<4", ">=2.7"])),
-        "license": st.sampled_from(["MIT", "mit", "MIT OR Apache-2.0", "(MIT)", "Apache-2.0 WITH LLVM-exception", {"text": "MIT"}, {"file": "LICENSE"}]),
+        "license": st.sampled_from(["MIT", "mit", "MIT OR Apache-2.0", "(MIT)", "Apache-2.0 WITH LLVM-exception", {"text": "MIT"}, {"file": "LICENSE"}]),  # noqa: E501
         "license-files": st.sampled_from([[], ["LICENSE*"], ["LICENSE", "NOTICE"], ["no*"], ["*"], ["docs/**/N*"]]),
         "authors": st.lists(PERSON, max_size=3),
         "maintainers": st.lists(PERSON, max_size=2),
         "keywords": st.lists(WORDS, max_size=3),
-        "classifiers": st.lists(st.sampled_from(["Typing :: Typed", "Private :: Do Not Upload", "Programming Language :: Python :: 3", "License :: OSI Approved :: MIT License", "Nonsense", "No :: Such"]), max_size=3),
+        "classifiers": st.lists(st.sampled_from(["Typing :: Typed", "Private :: Do Not Upload", "Programming Language :: Python :: 3", "License :: OSI Approved :: MIT License", "Nonsense", "No :: Such"]), max_size=3),  # noqa: E501
         "urls": st.dictionaries(LABEL, URL, max_size=3),
         "scripts": ENTRY,
         "gui-scripts": ENTRY,
         "entry-points": st.dictionaries(st.sampled_from(["g", "a.b", "console_scripts", "b-c"]), ENTRY, max_size=2),
         "dependencies": st.lists(REQUIREMENT, max_size=4),
-        "optional-dependencies": st.dictionaries(st.sampled_from(["a", "z-y", "B_c", "t"]), st.lists(REQUIREMENT, max_size=3), max_size=3),
+        "optional-dependencies": st.dictionaries(st.sampled_from(["a", "z-y", "B_c", "t"]), st.lists(REQUIREMENT, max_size=3), max_size=3),  # noqa: E501
         "dynamic": st.sampled_from([[], ["readme"]]),
     },
 )  # fmt: skip
