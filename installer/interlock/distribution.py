@@ -70,8 +70,8 @@ def normalize(name: str) -> str:
     return _SEPARATORS.sub("-", name).lower()
 
 
-def scan(site_packages: Iterable[str]) -> dict[str, list[Installed]]:
-    """Find what is installed in absolute directories, by the names of dist-info directories alone.
+def scan(site_packages: Iterable[str], only: str = "") -> dict[str, list[Installed]]:
+    """Find what is installed in absolute directories, by the names of dist-info directories alone; or `only` one.
 
     More than one entry under a name means that a tool left a distribution behind. Directories that do not exist are empty;
     one under two names (lib64 is a link to lib on some systems) is looked at once.
@@ -86,9 +86,11 @@ def scan(site_packages: Iterable[str]) -> dict[str, list[Installed]]:
             names = os.listdir(directory)
         except (FileNotFoundError, NotADirectoryError):
             continue
-        for name in sorted(names):
-            if name.endswith(SUFFIX) and (parts := _parts(name)):
-                found.setdefault(parts[0], []).append(Installed(*parts, os.path.join(directory, name)))
+        before = os.path.join(directory, "")
+        entries = [(name, parts) for name in names if name.endswith(SUFFIX) and (parts := _parts(name))]
+        for name, (normalized, version) in sorted(entries):
+            if only in {"", normalized}:
+                found.setdefault(normalized, []).append(Installed(normalized, version, before + name))
     return found
 
 

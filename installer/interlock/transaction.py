@@ -165,7 +165,8 @@ def _is_installed(
 
     `installed` is what `scan` has found just now, if it has.
     """
-    found = (installed or scan(environment.site_packages)).get(prepared.normalized, [])
+    name = prepared.normalized
+    found = (installed or scan(environment.site_packages, name)).get(name, [])
     dist_info = environment.absolute(prepared.dist_info)
     if [os.path.realpath(one.directory) for one in found] != [os.path.realpath(dist_info)]:
         return False
