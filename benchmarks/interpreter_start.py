@@ -98,6 +98,8 @@ def write_links_beside(site: Path, projects: dict[str, Path]) -> None:
     beside = site.parent / "editable-packages"
     beside.mkdir()
     write_links(beside, projects)
+    for name, source in projects.items():
+        (beside / f".{name}.links").write_text(json.dumps({name: str(source / name)}), encoding="utf-8")
     (site / "interlock.pth").write_text("../editable-packages\n", encoding="utf-8")
 
 

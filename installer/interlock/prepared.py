@@ -135,7 +135,8 @@ def load_prepared(directory: str) -> Prepared:
         ) from error
     if _digest(data) != digest:
         raise InterlockError(f"{path} was edited since it was written", advice=f"Remove {directory}, prepare it again.")
-    for name in (*(one.path for one in (*prepared.files, *prepared.links)), prepared.dist_info):
+    paths = [*(file.path for file in prepared.files), *(link.path for link in prepared.links)]
+    for name in (*paths, prepared.dist_info):
         parts = name.split("/")
         if not {"", ".", ".."}.isdisjoint(parts) or "\\" in name or ":" in parts[0]:
             raise UnsafePath(

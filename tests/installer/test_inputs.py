@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from interlock.inputs import project_inputs
+from interlock.inputs import project_inputs, unchanged_since
 
 
 def files(directory: Path, pyproject: str, *names: str) -> list[str]:
@@ -93,3 +93,13 @@ def test_a_pattern_stays_in_the_project(tmp_path: Path) -> None:
     project = tmp_path / "project"
     text = f'[project]\nreadme = "../LICENSE"\nlicense-files = ["../L*", "{tmp_path.as_posix()}/**/L*", "L*"]\n'
     assert files(project, text, "LEGAL") == ["../LICENSE", "LEGAL", "pyproject.toml"]
+
+
+def test_what_changed_since_a_moment_is_known_by_its_time(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    for path, moment in ((one, 1_000), (other, 2_000)):
+        path.write_bytes(b"")
+        os.utime(path, ns=(moment, moment))
+    assert unchanged_since(2_001, map(str, (one, other)))
+    assert not unchanged_since(2_000, map(str, (one, other)))
+    assert not unchanged_since(2_001, [str(one), str(tmp_path / "gone")])
