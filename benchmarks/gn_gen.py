@@ -19,12 +19,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from gn_trees import make_tree  # noqa: E402
+from measuring import alternate, ratio  # noqa: E402
 from monorepos import materialise  # noqa: E402
 
 SIDES = ("C targets alone", "with plain groups", "with interlock's rules", "with plain groups and an exec_script")
@@ -41,11 +43,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         trees = [Path(scratch) / str(number) for number in range(len(SIDES))]
         projects = [make_side(tree, side, options) for tree, side in zip(trees, SIDES, strict=True)]
-        times: list[list[float]] = [[] for _ in SIDES]
-        for _ in range(options.rounds + 1):
-            for tree, found in zip(trees, times, strict=True):
-                found.append(generate(tree, options.gn))
-        print_table([found[1:] for found in times], options, projects[2])
+        times = alternate(options.rounds, *(partial(generate, tree, options.gn) for tree in trees))
+        print_table(times, options, projects[2])
     return 0
 
 
@@ -112,9 +111,7 @@ def print_table(times: list[list[float]], options: argparse.Namespace, projects:
     print(f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}\n")
     print(f"{'':38} {'median ms':>9} {'over the first':>15} {'over groups':>12}")
     for side, found in zip(SIDES, times, strict=True):
-        ratios = [
-            statistics.median(mine / theirs for mine, theirs in zip(found, times[base], strict=True)) for base in (0, 1)
-        ]
+        ratios = [ratio(found, times[base]) for base in (0, 1)]
         print(f"{side:38} {statistics.median(found) * 1000:9.1f} {ratios[0]:15.2f} {ratios[1]:12.2f}")
 
 

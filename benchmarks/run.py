@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -55,6 +56,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, default=Path("benchmarks.json"), metavar="FILE")
     parser.add_argument("--python", default=sys.executable, help="of the interlock that is measured")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left in the cache's directory
     (CACHE / "work").mkdir(parents=True, exist_ok=True)
     failed = 0
     # On the file system of the caches: uv links files from its cache, as it does for everybody.
