@@ -25,8 +25,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from gn_trees import make_tree  # noqa: E402
 from measuring import alternate, ratio  # noqa: E402
+
+from gn_trees import make_tree  # noqa: E402
 from monorepos import materialise  # noqa: E402
 
 SIDES = ("C targets alone", "with plain groups", "with interlock's rules", "with plain groups and an exec_script")
