@@ -90,13 +90,7 @@ def changes_to_install(
     old = {path for distribution in previous for path in _owned(distribution, tree)}
     links = _link_changes(prepared, old, others, tree)
     clears = links.clears if links else ()
-    paths = [*(file.path for file in prepared.files), *(link.path for link in prepared.links)]
-    new = {path: path if _gives_way(path, clears) else tree.relative(environment.absolute(path)) for path in paths}
-    if outside := [path for path, real in new.items() if not real]:
-        raise UnsafePath(
-            f"{prepared.name} {prepared.version} ships {outside[0]}, which a symbolic link leads out of {environment.path}",
-            advice="Remove that link: an environment owns what is below it, and nothing else. Nothing was changed.",
-        )
+    new = _places(prepared, clears, tree)
     _check_conflicts([file for file in prepared.files if new[file.path] not in old], prepared, others, tree)
     within = f"{prepared.dist_info}/"
     inside = {file.path: file.sha256 for file in prepared.files if file.path.startswith(within)}
@@ -247,6 +241,19 @@ def _check_conflicts(files: Iterable[File], prepared: Prepared, others: Sequence
             continue
         if (owner := _owner_of(tree.relative(path), others, tree)) is not None:
             raise _both(file.path, prepared, owner, environment)
+
+
+def _places(prepared: Prepared, clears: Sequence[str], tree: _Tree) -> dict[str, str]:
+    """Return where the files and links really come to lie, by their paths."""
+    environment = tree.environment
+    paths = [*(file.path for file in prepared.files), *(link.path for link in prepared.links)]
+    new = {path: path if _gives_way(path, clears) else tree.relative(environment.absolute(path)) for path in paths}
+    if outside := [path for path, real in new.items() if not real]:
+        raise UnsafePath(
+            f"{prepared.name} {prepared.version} ships {outside[0]}, which a symbolic link leads out of {environment.path}",
+            advice="Remove that link: an environment owns what is below it, and nothing else. Nothing was changed.",
+        )
+    return new
 
 
 def _link_changes(prepared: Prepared, old: set[str], others: Sequence[Installed], tree: _Tree) -> LinkChanges | None:
