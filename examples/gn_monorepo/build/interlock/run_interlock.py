@@ -28,7 +28,7 @@ def main(words: list[str]) -> int:
         if os.path.realpath(sys.path[0]) == os.path.dirname(os.path.realpath(__file__)):
             del sys.path[0]
         try:
-            from interlock.cli import main as interlock
+            from interlock.start import main as interlock
         except ImportError as error:
             program, reason = "interlock", f"{sys.executable} does not have it ({error}), and there is none on PATH"
         else:
