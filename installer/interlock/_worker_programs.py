@@ -16,7 +16,7 @@ import types
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 __all__ = ["KNOWN", "Backend", "Own", "Program"]
 
@@ -43,6 +43,8 @@ KNOWN = {
 
 LONGEST_TRIAL = 20.0
 """The seconds that a build of the made-up project may take."""
+
+INSIDE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
 
 MADE_UP = """\
 [build-system]
@@ -74,12 +76,19 @@ class Program:
     has_one_use = True
     """Whether a process runs one job, or goes on to the next where that left nothing in it."""
 
+    def __init__(self) -> None:
+        self.before: dict[str, tuple[int, int, int]] = {}
+
     def load(self) -> None:
         """Load the code."""
 
+    def watch(self, paths: Iterable[str]) -> None:
+        """Note what changes when what is loaded changes."""
+        self.before.update((path, _written(path)) for path in paths)
+
     def is_stale(self) -> bool:
         """Tell whether a new process would run other code by now."""
-        return False
+        return any(_written(path) != before for path, before in self.before.items())
 
     def run(self, words: list[str]) -> int:
         """Run it, in a child, and return its exit code."""
@@ -93,21 +102,18 @@ class Own(Program):
     has_one_use = False
     width = 2  # much of their time they wait, for a backend or for the disk
 
-    def __init__(self) -> None:
-        self.files: dict[str, tuple[int, int, int]] = {}
-
     def load(self) -> None:
         importlib.import_module("interlock.preload")
-        inside = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
-        found = (getattr(module, "__file__", None) or "" for module in list(sys.modules.values()))
-        self.files = {path: _written(path) for path in found if path.startswith(inside)}
-
-    def is_stale(self) -> bool:
-        return any(_written(path) != before for path, before in self.files.items())
+        files = {getattr(module, "__file__", None) or "" for module in list(sys.modules.values())}
+        self.watch(path for path in files if path.startswith(INSIDE))
+        # Of other people's packages the directory: an installer puts new files in the place of old ones.
+        others = {path for path in files if "-packages" in path and not path.startswith(INSIDE)}
+        self.watch({path if os.path.dirname(path) in sys.path else os.path.dirname(path) for path in others})
 
     def run(self, words: list[str]) -> int:
         from interlock.cli import main
 
+        sys.argv = ["interlock", *words]
         return main(words)
 
 
@@ -115,8 +121,11 @@ class Backend(Program):
     """The hooks of one build backend, in a build environment that never changes."""
 
     def __init__(self, hooks: str, backend: str, watched: str) -> None:
-        self.hooks, self.name, self.watched = hooks, backend, watched
-        self.before = _written(watched)
+        super().__init__()
+        self.hooks, self.name = hooks, backend
+        self.watch(
+            [watched, hooks, sys.executable, *(f"{INSIDE}_worker_{name}.py" for name in ("jobs", "programs", "server"))]
+        )
 
     def load(self) -> None:
         if not getattr(sys.flags, "safe_path", False):
@@ -128,9 +137,6 @@ class Backend(Program):
             self.refusal = f"{self.name} has threads when it is loaded"
         with open(self.hooks, "rb") as reader:
             self.code = compile(reader.read(), self.hooks, "exec", dont_inherit=True)
-
-    def is_stale(self) -> bool:
-        return _written(self.watched) != self.before
 
     def run(self, words: list[str]) -> int:
         main = types.ModuleType("__main__")

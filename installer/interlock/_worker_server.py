@@ -6,13 +6,14 @@ import contextlib
 import fcntl
 import json
 import os
+import resource
 import select
 import signal
 import socket
 import sys
 import time
 
-from interlock._worker_jobs import Client, run_job, run_jobs
+from interlock._worker_jobs import BEGUN, GUARDED, Client, Start, run_job, run_jobs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +30,36 @@ PATIENCE = 1.0
 Memory is bounded where jobs are quick, and one that another one waits for (a build within a build) gets its turn.
 """
 
+MOST_DESCRIPTORS = 1 << 14
+PER_CLIENT = 8
+"""The descriptors of a client that are allowed for: its connection, three standard ones, locks."""
+
+MOST_TRIES = 3
+"""How often a job is given to a process that ends before it has taken it on."""
+
+
+class Process:
+    """A child: the client whose job it runs, if it runs one, and the channel that brings it others, if it takes others."""
+
+    def __init__(self, pid: int, channel: socket.socket | None = None) -> None:
+        self.pid, self.channel = pid, channel
+        self.client: Client | None = None
+
+    def hand_over(self, client: Client) -> None:
+        """Send a client's request to the process; an OSError says that it is about to end."""
+        if self.channel is not None:
+            sent = socket.send_fds(self.channel, [client.request], client.descriptors)
+            self.channel.sendall(client.request[sent:])
+
+    def heard(self) -> bytes | None:
+        """Return the lines that have come from the process: None if there are none yet, b"" if there will be no more."""
+        try:
+            return self.channel.recv(4096, socket.MSG_DONTWAIT) if self.channel is not None else b""
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+
 
 class Server:
     """Accepts clients, runs their jobs, and ends when nobody has come for a while."""
@@ -38,14 +69,25 @@ class Server:
         self.inode = os.stat(path).st_ino
         self.clients: dict[int, Client] = {}
         self.waiting: list[Client] = []
-        self.running: dict[int, Client] = {}
-        self.channels: dict[int, tuple[int, socket.socket]] = {}
-        self.idle: list[tuple[int, socket.socket]] = []
+        self.processes: dict[int, Process] = {}
+        self.channels: dict[int, Process] = {}
+        self.idle: list[Process] = []
         self.served = 0
         self.is_open = True
+        self.is_told_to_stop = False
         self.poll = select.poll()
-        self.last_end = time.monotonic()
-        self.started = self.last_end
+        self.last_end = self.began = time.monotonic()
+        self.start = Start()
+        self.most_clients = self.make_room()
+
+    def make_room(self) -> int:
+        """Allow for as many open files as the worker may have, and return how many clients those are enough for."""
+        soft, hard = self.start.descriptors
+        most = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+        if soft != resource.RLIM_INFINITY and soft > most:
+            most = soft
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        return max(1, (most - 64) // PER_CLIENT)
 
     def serve(self) -> None:
         """Serve until nobody has come for a while, the program is stale, or somebody says stop."""
@@ -54,7 +96,7 @@ class Server:
             os.set_blocking(end, False)
         signal.set_wakeup_fd(write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGTERM, lambda *_: self.stop())
+        signal.signal(signal.SIGTERM, lambda *_: setattr(self, "is_told_to_stop", True))
         self.listener.setblocking(False)
         self.poll.register(self.listener, select.POLLIN)
         self.poll.register(ended, select.POLLIN)
@@ -63,23 +105,29 @@ class Server:
             pause = min(LOOK_EVERY, max(0.0, last_seen + self.patience - time.monotonic()) + 0.01)
             for number, _ in self.poll.poll(pause * 1000):
                 if number == ended:
-                    os.read(ended, 4096)
-                elif number == self.listener.fileno():
-                    self.accept()
+                    with contextlib.suppress(BlockingIOError):
+                        os.read(ended, 4096)
                 elif number in self.channels:
-                    self.end(*self.channels[number])
+                    self.listen(self.channels[number])
                 elif number in self.clients:
                     self.hear(self.clients[number])
+                elif number == self.listener.fileno():
+                    self.accept()
             self.reap()
             self.begin()
             if self.clients:
                 last_seen = time.monotonic()
-            elif time.monotonic() - last_seen >= self.patience or not self.is_there():
+            elif time.monotonic() - last_seen >= self.patience or not self.is_there() or self.program.is_stale():
+                self.stop()
+            if self.is_told_to_stop:
                 self.stop()
 
     def accept(self) -> None:
-        """Let in whoever waits at the door, if it is the user whose worker this is."""
+        """Let in whoever waits at the door, if it is the user whose worker this is, and as long as there is room."""
         while True:
+            if len(self.clients) >= self.most_clients and self.is_open:
+                self.poll.modify(self.listener, 0)
+                return
             try:
                 connection, _ = self.listener.accept()
             except OSError:
@@ -88,6 +136,7 @@ class Server:
             if int.from_bytes(credentials[4:8], sys.byteorder) != os.geteuid():
                 connection.close()
                 continue
+            connection.setblocking(False)
             self.clients[connection.fileno()] = Client(connection)
             self.poll.register(connection, select.POLLIN)
 
@@ -98,87 +147,124 @@ class Server:
             if not client.receive():
                 self.dismiss(client)
                 return
-        except ValueError:
-            self.dismiss(client)
+            request, urgent = (client.fields[0], client.fields[1]) if client.fields else (b"", b"")
+        except (ValueError, IndexError) as error:
+            self.refuse(client, str(error))
             return
-        if client.fields and not known:
-            if client.fields[0] == b"run":
-                urgent = client.fields[1] == b"1"
-                at = next((i for i, one in enumerate(self.waiting) if urgent and one.fields[1] != b"1"), None)
-                self.waiting.insert(len(self.waiting) if at is None else at, client)
-                return
-            if client.fields[0] == b"stop":
-                self.stop()
+        if client.is_answered:
+            self.dismiss(client)
+        elif known or not request:
+            return
+        elif request == b"run":
+            at = next((i for i, one in enumerate(self.waiting) if urgent and not one.fields[1]), len(self.waiting))
+            self.waiting.insert(at, client)
+        else:
+            self.is_told_to_stop |= request == b"stop"
             client.reply(self.status())
             self.dismiss(client)
+
+    def refuse(self, client: Client, reason: str) -> None:
+        """Send a client away; what it asked for is done without a worker."""
+        client.reply(f"!{reason}")
+        self.dismiss(client)
 
     def begin(self) -> None:
         """Start the jobs that have waited long enough."""
         processors = len(os.sched_getaffinity(0))
         while self.waiting:
-            patient = time.monotonic() - self.last_end < PATIENCE
-            if len(self.running) >= processors * self.program.width and patient:
+            is_patient = time.monotonic() - self.last_end < PATIENCE
+            if len(self.processes) - len(self.idle) >= processors * self.program.width and is_patient:
                 return
             client = self.waiting.pop(0)
-            if not self.program.refusal and (not self.is_there() or self.program.is_stale()):
+            if not self.program.refusal and self.program.is_stale():
                 self.program.refusal = "what it has loaded has changed since"
                 self.stop()
             if self.program.refusal:
-                client.reply(f"!{self.program.refusal}")
-                self.dismiss(client)
+                self.refuse(client, self.program.refusal)
                 continue
             self.last_end = time.monotonic()
-            client.pid = self.start(client)
-            client.let_go()
-            self.running[client.pid] = client
-            self.served += 1
+            try:
+                self.give(client)
+            except OSError as error:  # no more processes, no memory
+                self.refuse(client, str(error))
 
-    def start(self, client: Client) -> int:
-        """Give a client's job to a process and return its number."""
+    def give(self, client: Client) -> None:
+        """Give a client's job to a process."""
         if self.program.has_one_use:
+            process = self.fork(client)
+            self.take_on(process, client)
+            client.begin()
+        else:
+            process = self.idle.pop() if self.idle else self.fork()
+            self.take_on(process, client)
+            try:
+                process.hand_over(client)
+            except OSError:
+                self.hang_up(process)  # it is about to end: `reap` gives the job to another one
+
+    def take_on(self, process: Process, client: Client) -> None:
+        process.client, client.pid = client, process.pid
+        client.tries += 1
+        with contextlib.suppress(OSError):
+            os.setpgid(process.pid, process.pid)  # whoever is first: the child does the same
+
+    def fork(self, client: Client | None = None) -> Process:
+        """Fork a process for a client's job, or for one job after another; until a job begins, no signal reaches it."""
+        ours, theirs = (None, None) if client else socket.socketpair()
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, GUARDED)
+        try:
             pid = os.fork()
             if not pid:
-                run_job(client, self.program)
-        else:
-            pid, channel = self.idle.pop() if self.idle else self.child()
-            sent = socket.send_fds(channel, [client.request], client.descriptors)
-            channel.sendall(client.request[sent:])
-        with contextlib.suppress(OSError):
-            os.setpgid(pid, pid)  # whoever is first: the child does the same
-        return pid
+                try:
+                    if client:
+                        run_job(client, self.program, self.start)
+                    elif theirs:
+                        run_jobs(theirs, self.program, self.start)
+                finally:
+                    os._exit(1)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            if theirs is not None:
+                theirs.close()
+        process = self.processes[pid] = Process(pid, ours)
+        if ours is not None:
+            self.channels[ours.fileno()] = process
+            self.poll.register(ours, select.POLLIN)
+        return process
 
-    def child(self) -> tuple[int, socket.socket]:
-        """Fork a process for one job after another."""
-        ours, theirs = socket.socketpair()
-        pid = os.fork()
-        if not pid:
-            ours.close()
-            run_jobs(theirs, self.program)
-        theirs.close()
-        self.channels[ours.fileno()] = (pid, ours)
-        self.poll.register(ours, select.POLLIN)
-        return pid, ours
-
-    def end(self, pid: int, channel: socket.socket) -> None:
-        """Hear from a process that its job has ended; or nothing more, if it has ended itself."""
-        line = b""
-        with contextlib.suppress(OSError):
-            line = channel.recv(4096)
-        client = self.running.pop(pid, None) if line else None
-        if client is None:
-            self.poll.unregister(channel)
-            del self.channels[channel.fileno()]
-            self.idle = [one for one in self.idle if one[0] != pid]
-            channel.close()
+    def listen(self, process: Process) -> None:
+        """Hear from a process that it has begun a job, or how that has ended; or nothing more, if it has ended itself."""
+        received = process.heard()
+        if received is None:
             return
-        self.last_end = time.monotonic()
-        client.pid = 0
-        client.pass_on(line)
-        self.dismiss(client)
-        self.idle.append((pid, channel))
+        if not received:
+            self.hang_up(process)
+        for line in received.splitlines():
+            client = process.client
+            if client is None:
+                return
+            if line == BEGUN:
+                client.begin()
+                continue
+            self.last_end = time.monotonic()
+            self.served += 1
+            process.client, client.pid = None, 0
+            client.pass_on(line)
+            self.dismiss(client)
+            self.idle.append(process)
+
+    def hang_up(self, process: Process) -> None:
+        """Give a process no more jobs."""
+        if process.channel is not None:
+            self.poll.unregister(process.channel)
+            del self.channels[process.channel.fileno()]
+            process.channel.close()
+            process.channel = None
+        if process in self.idle:
+            self.idle.remove(process)
 
     def reap(self) -> None:
-        """Tell clients how their jobs ended."""
+        """Tell clients how their jobs ended with their processes."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -186,21 +272,38 @@ class Server:
                 return
             if not pid:
                 return
+            process = self.processes[pid]
+            self.listen(process)  # its last words
+            self.hang_up(process)
+            del self.processes[pid]
             self.last_end = time.monotonic()
-            self.idle = [one for one in self.idle if one[0] != pid]
-            client = self.running.pop(pid, None)
-            if client is not None:
-                client.pid = 0
-                signaled = os.WIFSIGNALED(status)
-                client.reply(str(-os.WTERMSIG(status) if signaled else os.WEXITSTATUS(status)))
-                self.dismiss(client)
+            client = process.client
+            if client is None:
+                continue
+            client.pid = 0
+            if not client.has_begun and not client.is_answered:
+                if client.tries < MOST_TRIES:
+                    self.waiting.insert(0, client)
+                else:
+                    self.refuse(client, "its processes end")
+                continue
+            self.served += 1
+            signaled = os.WIFSIGNALED(status)
+            client.reply(str(-os.WTERMSIG(status) if signaled else os.WEXITSTATUS(status)))
+            self.dismiss(client)
 
     def dismiss(self, client: Client) -> None:
         """Forget a client, and end its job if that still runs."""
         if self.clients.pop(client.connection.fileno(), None) is not None:
             self.poll.unregister(client.connection)
+            if self.is_open:
+                self.poll.modify(self.listener, select.POLLIN)
         if client in self.waiting:
             self.waiting.remove(client)
+        if client.pid:
+            process = self.processes[client.pid]
+            process.client = None
+            self.hang_up(process)  # it is killed: whatever it says now is not for the next one
         client.close()
 
     def is_there(self) -> bool:
@@ -214,17 +317,19 @@ class Server:
         """Be found no more; who has found it already is still served."""
         if not self.is_open:
             return
-        self.is_open = False
         with contextlib.suppress(OSError):
-            lock = os.open(self.path[: -len(".sock")] + ".lock", os.O_RDWR | os.O_CLOEXEC)
+            path = self.path[: -len(".sock")] + ".lock"
+            lock = os.open(path, os.O_RDWR | os.O_CLOEXEC)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                if self.is_there():
+                if self.is_there() and os.path.samestat(os.fstat(lock), os.stat(path)):
                     os.unlink(self.path)
+                    os.unlink(path)  # who waits for it looks whether it is still there
             finally:
                 os.close(lock)
-        self.accept()
+        self.is_open = False
         self.poll.unregister(self.listener)
+        self.accept()
         self.listener.close()
 
     def status(self) -> str:
@@ -233,10 +338,21 @@ class Server:
             "pid": os.getpid(),
             "runs": self.program.name,
             "python": sys.executable,
-            "running": len(self.running),
+            "running": len(self.processes) - len(self.idle),
             "waiting": len(self.waiting),
+            "processes": 1 + len(self.processes),
             "served": self.served,
-            "seconds": round(time.monotonic() - self.started, 1),
+            "seconds": round(time.monotonic() - self.began, 1),
+            "memory": sum(map(_memory, [os.getpid(), *self.processes])),
             "refuses": self.program.refusal,
         }
         return json.dumps(facts)
+
+
+def _memory(pid: int) -> int:
+    """Return the bytes of memory that a process has: of what it shares with others, its share."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/smaps_rollup", "rb") as reader:
+        for line in reader:
+            if line.startswith(b"Pss:"):
+                return int(line.split()[1]) << 10
+    return 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from interlock import __version__
 from interlock._worker_programs import KNOWN
 from interlock.client import Worker, WorkerLost, is_wanted, submit
 
@@ -43,13 +44,16 @@ def submit_hook(
     variables = {os.fsencode(name): os.fsencode(value) for name, value in environ.items()}
     if not is_wanted(variables):
         return None
-    receipt = os.stat(watched)
+    try:
+        receipt, program = os.stat(watched), os.stat(python)
+    except OSError:
+        return None  # it goes away
     fixed = sorted(pair for pair in environ.items() if pair[0] not in VARYING and not pair[0].startswith(OURS))
     key = [
         python,
         script,
         backend,
-        f"{receipt.st_ino} {receipt.st_mtime_ns}",
+        f"{__version__} {receipt.st_ino} {receipt.st_mtime_ns} {program.st_ino} {program.st_mtime_ns}",
         *(f"{name}={value}" for name, value in fixed),
     ]
     worker = Worker(

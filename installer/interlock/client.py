@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Job", "Worker", "WorkerLost", "directory", "is_wanted", "situation", "submit"]
 
 SWITCH = b"INTERLOCK_WORKER"
-PROTOCOL = b"1"
+PROTOCOL = b"2"
 HEADER = 8
 """The hexadecimal digits in front of a request that say how many bytes it has."""
 
@@ -30,10 +30,16 @@ REFUSED = b"!"
 LONGEST_PATH = 107
 """The bytes that the path of a socket may have (unix(7))."""
 
-# Of /proc/self/status: who the process is, what it may do and where it runs.
-STATUS = (b"Uid:", b"Gid:", b"Groups:", b"CapEff:", b"CapBnd:", b"NoNewPrivs:", b"Seccomp:", b"Cpus_allowed:")
+# Of /proc/self/status: who the process is, what it may do, where it runs, and the signals that it blocks or ignores.
+STATUS = (
+    *(b"Uid:", b"Gid:", b"Groups:", b"Cap", b"NoNewPrivs:", b"Seccomp:", b"Speculation_", b"Cpus_allowed:"),
+    *(b"Mems_allowed:", b"SigBlk:", b"SigIgn:", b"THP_enabled:"),
+)
+UMASK = b"Umask:"
+NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 
 SIGKILL, SIGTERM = 9, 15
+PEEK = 2  # MSG_PEEK of <sys/socket.h>
 
 
 class WorkerLost(ConnectionError):
@@ -57,11 +63,10 @@ class Worker:
 class Job:
     """A request that a worker has taken on; the worker kills it when this connection ends."""
 
-    __slots__ = ("_connection", "_received")
+    __slots__ = ("_connection",)
 
     def __init__(self, connection: _socket.socket) -> None:
         self._connection = connection
-        self._received = b""
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait for the end and return the exit code, -N if signal N ended it.
@@ -72,22 +77,19 @@ class Job:
         """
         self._connection.settimeout(timeout)
         try:
-            while not self._received.endswith(b"\n"):
-                part = self._connection.recv(4096)
-                if not part:
-                    raise WorkerLost("the worker went away")
-                self._received += part
+            # It is one line, which one send brings whole. It stays where it is, for each thread that asks.
+            line = self._connection.recv(4096, PEEK).partition(b"\n")[0]
         except TimeoutError:
             raise
         except OSError as error:
             raise WorkerLost(str(error)) from error
-        if self._received.startswith(REFUSED):
-            raise WorkerLost(self._received[1:-1].decode("utf-8", "replace"))
-        return int(self._received)
+        if not line or line.startswith(REFUSED):
+            raise WorkerLost(line[1:].decode("utf-8", "replace") or "the worker went away")
+        return int(line)
 
     def send_signal(self, number: int) -> None:
         """Send a signal to the job and what it has started."""
-        try:
+        try:  # noqa: SIM105  contextlib is not loaded
             self._connection.send(bytes([number]))
         except OSError:
             pass  # it has ended
@@ -124,14 +126,14 @@ def submit(
     `descriptors` are its standard input, output and error, and whatever else it is to have open. An `urgent` request comes
     before others that wait.
     """
-    connection = _connect(worker)
+    where, own = directory(environ), situation()
+    if where is None or own is None:
+        return None
+    connection = _connect(worker, where, own[0])
     if connection is None:
         return None
-    import posix
-
-    mask = posix.umask(0o077)
-    posix.umask(mask)
-    fields = [b"run", b"1" if urgent else b"", cwd, b"%o" % mask, _ignored(), b"%d" % len(arguments), *arguments]
+    urgency = b"1" if urgent else b""
+    fields = [b"run", urgency, cwd, own[1], b"%d" % len(descriptors), b"%d" % len(arguments), *arguments]
     fields += [name + b"=" + value for name, value in environ.items()]
     try:
         _send(connection, b"\0".join(fields), descriptors)
@@ -141,25 +143,28 @@ def submit(
     return Job(connection)
 
 
-def situation() -> bytes | None:
-    """Return what this process has from its parent and a worker could not be told; None where that is unknown."""
+def situation() -> tuple[bytes, bytes] | None:
+    """Return what this process has from its parent and a worker could not be told, and the umask (octal); None where unknown.
+
+    The umask is read where reading it does not change it: other threads make files.
+    """
     import posix
 
     try:
         root = posix.stat("/")
-        lines = [line for line in _read("/proc/self/status").splitlines() if line.startswith(STATUS)]
+        lines = _read("/proc/self/status").splitlines()
+        umask = next((line.split()[1] for line in lines if line.startswith(UMASK)), None)
+        policy = posix.sched_getscheduler(0)
         parts = [
-            posix.readlink("/proc/self/ns/mnt").encode(),
-            posix.readlink("/proc/self/ns/net").encode(),
-            b"%d %d %d" % (root.st_dev, root.st_ino, posix.getpriority(posix.PRIO_PROCESS, 0)),
-            _read("/proc/self/cgroup"),
-            _read("/proc/self/limits"),
-            _read("/proc/self/oom_score_adj"),
-            *lines,
+            *(_link(f"/proc/self/ns/{name}") for name in NAMESPACES),
+            b"%d %d %d %d" % (root.st_dev, root.st_ino, posix.getpriority(posix.PRIO_PROCESS, 0), policy),
+            *(_read(f"/proc/self/{name}") for name in ("cgroup", "limits", "oom_score_adj")),
+            *(line for line in lines if line.startswith(STATUS)),
+            _personality(),
         ]
     except OSError:
         return None
-    return b"\n".join(parts)
+    return None if umask is None else (b"\n".join(parts), umask)
 
 
 def directory(environ: Mapping[bytes, bytes]) -> bytes | None:
@@ -214,14 +219,10 @@ def _own_uid() -> int:
     return posix.geteuid()
 
 
-def _connect(worker: Worker) -> _socket.socket | None:
+def _connect(worker: Worker, where: bytes, own: bytes) -> _socket.socket | None:
     """Connect to a worker, and start it if need be."""
     import _blake2
-    import posix
 
-    where, own = directory(posix.environ), situation()
-    if where is None or own is None:
-        return None
     name = _blake2.blake2b(b"\0".join([PROTOCOL, *worker.key, own]), digest_size=12).hexdigest()
     path = where + b"/" + name.encode() + b".sock"
     if len(path) > LONGEST_PATH:
@@ -244,14 +245,6 @@ def _send(connection: _socket.socket, request: bytes, descriptors: Sequence[int]
         connection.sendall(data[sent:])
 
 
-def _ignored() -> bytes:
-    """Return the signals that this process ignores because its parent did (nohup): so does what it starts."""
-    import _signal  # type: ignore[import-not-found]  # signal loads enum
-
-    numbers = (_signal.SIGINT, _signal.SIGHUP, _signal.SIGTERM, _signal.SIGQUIT)
-    return b",".join(b"%d" % number for number in numbers if _signal.getsignal(number) == _signal.SIG_IGN)
-
-
 def _is_private(path: bytes, uid: int) -> bool:
     """Tell whether a directory belongs to a user, and to nobody else."""
     import posix
@@ -261,6 +254,24 @@ def _is_private(path: bytes, uid: int) -> bool:
     except OSError:
         return False
     return status.st_mode & 0o170077 == 0o040000 and status.st_uid == uid
+
+
+def _personality() -> bytes:
+    """Return the execution domain (personality(2), setarch(8)); b"" where nobody may read it."""
+    try:
+        return _read("/proc/self/personality")
+    except OSError:
+        return b""
+
+
+def _link(path: str) -> bytes:
+    """Return where a link leads; b"" where there is none: a kernel without that kind of namespace."""
+    import posix
+
+    try:
+        return posix.readlink(path.encode())
+    except FileNotFoundError:
+        return b""
 
 
 def _read(path: str) -> bytes:

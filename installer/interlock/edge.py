@@ -10,7 +10,8 @@ import sys
 def main() -> None:
     """Ask the worker; without one, run the command here."""
     # Neither the directory of this script, nor those that `site` would add: what an install edge needs is all in one place.
-    sys.path.insert(0, __file__[: -len("/interlock/edge.py")])
+    # Python's own modules come first, whatever lies beside interlock.
+    sys.path.append(__file__[: -len("/interlock/edge.py")])
     if sys.platform == "linux":
         from interlock.own_worker import run_in_worker
 
@@ -20,4 +21,8 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
-main()
+try:
+    main()
+except KeyboardInterrupt:  # before anything was begun
+    sys.stderr.write("interlock: error: interrupted; nothing is left half-done\n")
+    sys.exit(130)

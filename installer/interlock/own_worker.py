@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from interlock import __version__
-from interlock.client import Job, Worker, WorkerLost, is_wanted, submit
+from interlock.client import Job, Worker, is_wanted, submit
 
 __all__ = ["COMMANDS", "own_worker", "run_in_worker"]
 
@@ -13,7 +13,13 @@ COMMANDS = frozenset({"prepare", "install"})
 """The commands that there are many of; each of the others runs once in a build."""
 
 # What the C library and the interpreter read when they start, so that no worker can be told later.
-AT_START = (b"LANG", b"LC_", b"LD_", b"TZ", b"MALLOC_", b"GLIBC_", b"PYTHON", b"PATH", b"HOME", b"INTERLOCK_WORKER")
+AT_START = (
+    *(b"LANG", b"LC_", b"LD_", b"LOCPATH", b"GCONV_PATH", b"TZ", b"MALLOC_", b"GLIBC_", b"OPENSSL_", b"PYTHON"),
+    *(b"PATH", b"HOME", b"INTERLOCK_WORKER"),
+)
+
+
+INTERRUPTED = 130
 
 
 def own_worker(environ: dict[bytes, bytes]) -> Worker:
@@ -53,7 +59,10 @@ def run_in_worker(words: list[str]) -> None:
         )
         if job is not None:
             _end_as(_wait(job))
-    except (OSError, WorkerLost):
+    except KeyboardInterrupt:  # nothing was begun, or the worker ends it
+        sys.stderr.write("interlock: error: interrupted; nothing is left half-done\n")
+        posix._exit(INTERRUPTED)
+    except OSError:
         pass  # no worker, or one that was killed: the edge runs here, from its start; what was begun is safe to repeat
 
 
@@ -61,10 +70,15 @@ def _wait(job: Job) -> int:
     """Wait for a job, and hand on the signals that would end this process."""
     import _signal  # type: ignore[import-not-found]  # signal loads enum
 
-    for number in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP):
-        if _signal.getsignal(number) != _signal.SIG_IGN:
+    handlers = {number: _signal.getsignal(number) for number in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP)}
+    for number, handler in handlers.items():
+        if handler != _signal.SIG_IGN:
             _signal.signal(number, lambda received, _: job.send_signal(received))
-    return job.wait()
+    try:
+        return job.wait()
+    finally:
+        for number, handler in handlers.items():
+            _signal.signal(number, handler)
 
 
 def _end_as(code: int) -> None:
@@ -74,6 +88,9 @@ def _end_as(code: int) -> None:
     if code < 0:
         import _signal
 
-        _signal.signal(-code, _signal.SIG_DFL)
+        try:  # noqa: SIM105  contextlib is not loaded
+            _signal.signal(-code, _signal.SIG_DFL)
+        except OSError:
+            pass  # SIGKILL
         posix.kill(posix.getpid(), -code)
-    posix._exit(code)
+    posix._exit(code & 0xFF)

@@ -18,7 +18,7 @@ class _SiteOnDemand:
 
     @classmethod
     def find_spec(
-        cls, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+        cls, name: str, path: Sequence[str] | None = None, _target: ModuleType | None = None
     ) -> ModuleSpec | None:
         sys.meta_path.remove(cls)
         _add_site()

@@ -185,10 +185,11 @@ def _end(processes: Collection[Running]) -> None:
             process.terminate()
         for process in processes:
             process.wait(max(0.0, end - time.monotonic()))
-    except (subprocess.TimeoutExpired, TimeoutError, KeyboardInterrupt):
+    except (subprocess.TimeoutExpired, TimeoutError, ConnectionError, KeyboardInterrupt):
         pass
     finally:
         for process in processes:
             process.kill()
         for process in processes:
-            process.wait()
+            with contextlib.suppress(ConnectionError):  # of a worker that has ended, and its jobs with it
+                process.wait()

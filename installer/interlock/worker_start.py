@@ -11,6 +11,7 @@ from interlock.client import connect
 
 if TYPE_CHECKING:
     import _socket
+    from collections.abc import Iterator
 
     from interlock.client import Worker
 
@@ -25,24 +26,39 @@ def start(worker: Worker, path: bytes) -> _socket.socket | None:
 
     The socket listens before the worker is there, which inherits it: nobody waits for anything but its own answer.
     """
-    import fcntl
-
     try:
-        lock = os.open(path.removesuffix(b".sock") + b".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        found = connect(path)
-        if found is None:
-            _launch(worker, path)
+        with _locked(path.removesuffix(b".sock") + b".lock"):
             found = connect(path)
+            if found is None:
+                _launch(worker, path)
+                found = connect(path)
+            return found
     except (OSError, subprocess.SubprocessError):
         return None
-    else:
-        return found
-    finally:
-        os.close(lock)
+
+
+@contextlib.contextmanager
+def _locked(path: bytes) -> Iterator[None]:
+    """Hold a lock file that a worker removes when it ends."""
+    import fcntl
+
+    while True:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not _is_same(lock, path):
+                continue
+            yield
+            return
+        finally:
+            os.close(lock)
+
+
+def _is_same(descriptor: int, path: bytes) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _launch(worker: Worker, path: bytes) -> None:
@@ -51,11 +67,7 @@ def _launch(worker: Worker, path: bytes) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)  # of a worker that was killed
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-        before = os.umask(0o177)
-        try:
-            listener.bind(path)
-        finally:
-            os.umask(before)
+        listener.bind(path)  # nobody else comes into its directory
         listener.listen(BACKLOG)
         command = [*worker.command, str(listener.fileno()), os.fsdecode(path)]
         # The worker detaches itself at once; its first process ends, and is waited for.
