@@ -1,6 +1,6 @@
 """Run the command of one edge to its end, as Ninja does: in a process group of its own, with nothing to read.
 
-Several threads run one each; `interrupt` ends them all.
+Several threads run one each; `end` and `kill` are for all of them.
 """
 
 from __future__ import annotations
@@ -11,16 +11,12 @@ import shlex
 import signal
 import subprocess
 import threading
-import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 __all__ = ["EdgeRunner", "words_of"]
-
-GRACE = 10.0
-"""The seconds that edges have to end by themselves; each gives its own backend three."""
 
 
 def words_of(command: bytes) -> list[str] | str:
@@ -66,24 +62,18 @@ class EdgeRunner:
                 self._running.discard(process)
         return 128 - code if code < 0 else code
 
-    def interrupt(self) -> None:
-        """Tell all edges to end, and kill those that do not: at once where this is interrupted too."""
+    def end(self) -> None:
+        """Tell all edges to end; none begins any more."""
         with self._guard:
             self._ending = True
-            running = list(self._running)
-        end = time.monotonic() + GRACE
-        try:
-            for process in running:
+            for process in self._running:
                 _send(process, _polite())
-            for process in running:
-                process.wait(max(0.0, end - time.monotonic()))
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):
-            pass
-        finally:
-            for process in running:
+
+    def kill(self) -> None:
+        """Kill those that still run, with what they have started."""
+        with self._guard:
+            for process in self._running:
                 _send(process, getattr(signal, "SIGKILL", signal.SIGTERM))
-            for process in running:
-                process.wait()
 
 
 def _polite() -> signal.Signals:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import signal
 import threading
 import time
 from dataclasses import dataclass, field
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 __all__ = ["Outcome", "Ran", "Reporter", "alone", "default_jobs", "note_generated", "out_of_date", "synchronise"]
 
 INTERRUPTED = 130
+
+GRACE = 10.0
+"""The seconds that edges have to end by themselves; each gives its own backend three."""
+
+_ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +179,8 @@ class _Build:
         self._deps = DepsLog(out, disk)
         self._scan = Scan(self._file, out, self._log, self._deps)
         self._runner = EdgeRunner()
-        self._ended: queue.SimpleQueue[_Ended] = queue.SimpleQueue()
+        # None is an interrupt. A handler of signals may put (docs.python.org, queue.SimpleQueue).
+        self._ended: queue.SimpleQueue[_Ended | None] = queue.SimpleQueue()
         self._began = time.monotonic()
         # The time of the file system (ns) and of the clock (s) at which each running step began.
         self._running: dict[Step, tuple[int, float]] = {}
@@ -193,30 +200,47 @@ class _Build:
         """Run the steps; return what became of them."""
         outcome = self._outcome
         outcome.total = schedule.total
-        try:
-            while True:
-                may_start = not failures or len(outcome.failed) < failures
-                while may_start and len(self._running) < jobs and (step := schedule.next()) is not None:
-                    self._start(step)
-                if not self._running:
-                    break
-                self._finish(self._ended.get(), schedule)
-        except KeyboardInterrupt:
-            self._end(schedule)
-            outcome.status = "interrupted"
-            return outcome
-        except BaseException:
-            self._end(schedule)
-            raise
+        with self._heeding_signals():
+            try:
+                while True:
+                    may_start = not failures or len(outcome.failed) < failures
+                    while may_start and len(self._running) < jobs and (step := schedule.next()) is not None:
+                        self._start(step)
+                    if not self._running:
+                        break
+                    ended = self._ended.get()
+                    if ended is None or ended.code == INTERRUPTED:
+                        outcome.status = "interrupted"
+                        self._end(schedule, ended)
+                        return outcome
+                    self._finish(ended, schedule)
+            finally:
+                # Nothing runs here but after an error of ours.
+                self._runner.kill()
         if outcome.ran:
             outcome.status = "failed" if outcome.failed else "done"
         return outcome
 
+    @contextlib.contextmanager
+    def _heeding_signals(self) -> Iterator[None]:
+        """Take signals in one place, where nothing is half done; one that the caller has this process ignore stays ignored."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        heeded = [number for number in _ENDING if signal.getsignal(number) not in {signal.SIG_IGN, None}]
+        previous = {number: signal.signal(number, lambda *_: self._ended.put(None)) for number in heeded}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
     def _start(self, step: Step) -> None:
         # Sampled before the edge reads its inputs: one that is edited meanwhile is newer.
-        self._running[step] = (self._disk.clock_ns(self._out), time.monotonic())
-        self._reporter.started(step.edge, self._outcome)
+        began = self._disk.clock_ns(self._out), time.monotonic()
         threading.Thread(target=self._run_command, args=(step,), daemon=True, name=step.edge.description).start()
+        self._running[step] = began
+        self._reporter.started(step.edge, self._outcome)
 
     def _run_command(self, step: Step) -> None:
         """Run a step's command, in a thread."""
@@ -245,8 +269,6 @@ class _Build:
                 inputs = self._read_depfile(step.edge)
             except ValueError as error:
                 code, printed = 1, printed + str(error).encode()
-        if code == INTERRUPTED:
-            raise KeyboardInterrupt
         stamped = self._scan.time_now(step.edge.output)
         changed = stamped != self._scan.time(step.edge.output)
         now = time.monotonic()
@@ -283,12 +305,25 @@ class _Build:
         except ValueError as error:
             raise ValueError(f"{path}: {error}\n") from None
 
-    def _end(self, schedule: Schedule) -> None:
-        """End the steps that run; what is done is done, and is written down."""
-        self._runner.interrupt()
+    def _end(self, schedule: Schedule, interrupted: _Ended | None) -> None:
+        """End the steps that run; what is done is done, and is written down. Who interrupts twice does not want to wait.
+
+        `interrupted` is a step that somebody else has told to end: that is meant for all, as it is for Ninja.
+        """
+        if interrupted is not None:
+            self._running.pop(interrupted.step)
+        self._runner.end()
+        deadline = time.monotonic() + GRACE
+        killed = False
         while self._running:
-            ended = self._ended.get()
-            if ended.code or ended.error is not None:
+            try:
+                ended = self._ended.get(timeout=None if killed else max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                ended = None
+            if ended is None:
+                self._runner.kill()
+                killed = True
+            elif ended.code or ended.error is not None:
                 self._running.pop(ended.step, None)
             else:
                 self._finish(ended, schedule)

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from interlock_ninja import run_edge
 from interlock_ninja.run_edge import EdgeRunner, words_of
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the commands are shell scripts")
@@ -54,9 +53,8 @@ def test_a_daemon_keeps_nobody_waiting(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("script", "code"), [("sleep 60", 130), ("trap '' INT TERM; echo > up; sleep 60; sleep 60", 137)]
 )
-def test_all_end_when_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, code: int) -> None:
+def test_all_end_when_told_to(tmp_path: Path, script: str, code: int) -> None:
     """The second is deaf: it is killed, with its children."""
-    monkeypatch.setattr(run_edge, "GRACE", 0.2)
     runner = EdgeRunner()
     codes: list[int] = []
     script = f"echo $$ > pid; echo > up; {script}"
@@ -66,7 +64,10 @@ def test_all_end_when_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s
         time.sleep(0.01)
     time.sleep(0.05)
     group = int((tmp_path / "pid").read_text(encoding="utf-8"))
-    runner.interrupt()
+    runner.end()
+    thread.join(0.3 if code == 137 else 30)
+    assert bool(codes) is (code == 130)
+    runner.kill()
     thread.join(30)
     assert codes == [code]
     for _ in range(200):

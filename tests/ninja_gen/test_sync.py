@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from interlock.durable import Disk
 from interlock.errors import DiskError, InterlockError, LockTimeout, UsageError
-from interlock_ninja.sync import alone, default_jobs
+from interlock_ninja.sync import GRACE, alone, default_jobs
 from small_builds import (
     Listener,
     SmallEdge,
@@ -296,20 +296,67 @@ def test_one_build_at_a_time(tmp_path: Path) -> None:
     assert len(failures) == 1
 
 
-@pytest.mark.parametrize("times", [1, 2])
-def test_an_interrupt_ends_the_edges(tmp_path: Path, times: int) -> None:
-    """A real process, in which SIGINT comes while edges run: those that are done are done, the others run again."""
+@pytest.mark.parametrize("deaf", [False, True])
+def test_an_interrupt_ends_the_edges(tmp_path: Path, deaf: bool) -> None:
+    """A real process, in which SIGINT comes while edges run: those that are done are done, the others run again.
+
+    An edge that does not end is killed, at once where a second signal comes.
+    """
     out = write_build(tmp_path / "out", (SmallEdge("quick", ("s.txt",)), SmallEdge("slow", ("quick",))))
     (out / "slow.slow").touch()
     (out / "slow").write_text("of an earlier build\n", encoding="utf-8")
+    if deaf:
+        script = (out / "edge.sh").read_text(encoding="utf-8")
+        (out / "edge.sh").write_text(script.replace("#!/bin/sh\n", "trap '' INT\n"), encoding="utf-8")
     process = driver(out)
     pid = until(out / "slow.pid")
     process.send_signal(signal.SIGINT)
+    if deaf:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        process.send_signal(signal.SIGTERM)
+    began = time.monotonic()
     output, _ = process.communicate(timeout=30)
     assert json.loads(output) == {"status": "interrupted", "code": 130, "ran": ["quick"]}
+    assert time.monotonic() - began < GRACE
     assert not alive(pid)
     assert (out / "slow").read_text(encoding="utf-8") == "of an earlier build\n"
     assert sync_would_run(out) == ["step slow"]
+
+
+def test_an_edge_that_is_interrupted_ends_all(tmp_path: Path, ninja: str) -> None:
+    out = write_build(tmp_path / "out", (SmallEdge("e0", ("s.txt",)), SmallEdge("slow", ("s.txt",))))
+    script = (out / "edge.sh").read_text(encoding="utf-8")
+    (out / "edge.sh").write_text(
+        script.replace("new=", "[ $stamp = e0 ] && sleep 0.1 && exit 130\nnew="), encoding="utf-8"
+    )
+    (out / "slow.slow").touch()
+    began = time.monotonic()
+    outcome = sync(out, jobs=2)
+    assert (outcome.status, outcome.code, outcome.ran) == ("interrupted", 130, [])
+    assert time.monotonic() - began < GRACE
+    (out / "slow.slow").unlink()
+    assert "interrupted by user" in build(ninja, out).stdout, "Ninja sees it so, too"
+
+
+def test_an_interrupt_at_any_moment(tmp_path: Path) -> None:
+    """Thirty builds of twelve edges, each interrupted a little later: all end, and the last one has only the rest to do."""
+    edges = [SmallEdge(f"e{number}", ("s.txt",)) for number in range(12)]
+    out = write_build(tmp_path / "out", edges)
+    for moment in range(30):
+        attempts(out)
+        process = driver(out, begin=True)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begin\n"
+        time.sleep(moment / 1000)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=30)
+        outcome = json.loads(output)
+        assert outcome["status"] in {"interrupted", "done", "up-to-date"}
+        assert {f"step {name}" for name in outcome["ran"]}.isdisjoint(sync_would_run(out))
+        if outcome["status"] != "interrupted":
+            for edge in edges:
+                (out / edge.name).unlink()
 
 
 def test_after_sigkill_the_rest_is_built(tmp_path: Path, ninja: str) -> None:
@@ -365,16 +412,23 @@ DRIVER = """
 import json, os, sys
 sys.path[:0] = {path!r}
 from pathlib import Path
-from small_builds import sync
-outcome = sync(Path({out!r}), jobs=2)
+from small_builds import Listener, sync
+
+class Begin(Listener):
+    def started(self, *facts):
+        if not self.order:
+            print("begin", flush=True)
+        super().started(*facts)
+
+outcome = sync(Path({out!r}), jobs=2, listener=Begin() if {begin!r} else None)
 ran = [os.fsdecode(each.edge.output) for each in outcome.ran]
 print(json.dumps({{"status": outcome.status, "code": outcome.code, "ran": ran}}))
 """
 
 
-def driver(out: Path) -> subprocess.Popen[str]:
-    """Start a build in a process of its own."""
-    code = DRIVER.format(path=[str(Path(__file__).parents[1])], out=str(out))
+def driver(out: Path, *, begin: bool = False) -> subprocess.Popen[str]:
+    """Start a build in a process of its own, which prints how it ended; with `begin` also that its first edge began."""
+    code = DRIVER.format(path=[str(Path(__file__).parents[1])], out=str(out), begin=begin)
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
 
 

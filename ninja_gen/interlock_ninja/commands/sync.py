@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from interlock.durable import Disk
 from interlock.errors import UsageError
-from interlock.programs import told_to_end
 from interlock_ninja.commands.gen import summary, tell, warn
 from interlock_ninja.commands.progress import Progress, reporter
 from interlock_ninja.generate import current_out, generate
@@ -60,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         out = _generate(arguments, disk)
     if arguments.dry_run:
         return _would_run(out_of_date(out, arguments.targets, disk), arguments)
-    with told_to_end(), alone(out, disk, arguments.lock_timeout):
+    with alone(out, disk, arguments.lock_timeout):
         if not was_current:
             note_generated(out, disk)
         outcome = _build(out, arguments, disk)
