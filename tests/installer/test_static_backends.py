@@ -15,6 +15,7 @@ from real_backends import MODULES, VERSIONS, every_version, real_backend
 from interlock.static.backends import BACKENDS, static_answer
 from interlock.static.project import read_project
 from interlock.static.tree import NotStatic, Tree
+from monorepos import SHAPES, materialise
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="static editables are not for Windows yet")
 
@@ -116,6 +117,30 @@ def test_a_flat_layout(name: str, tmp_path: Path) -> None:
     assert backend.compare(project, tmp_path / "wheels", {"editable_mode": "compat"}) == ""
     if name == "setuptools":
         assert "finder" in backend.compare(project, tmp_path / "wheels")
+
+
+def test_packages_that_are_not_all_in_one_directory_are_refused(tmp_path: Path) -> None:
+    """Of `a.b` alone setuptools does not see that `a` is its directory, and writes a finder."""
+    backend = real_backend("setuptools", VERSIONS["setuptools"][0])
+    text = '[tool.setuptools]\npackage-dir = { "" = "src" }\npackages = ["my_core.deep"]'
+    project = make(tmp_path / "p", backend.module, BASE + text)
+    assert "finder" in backend.compare(project, tmp_path / "wheels")
+    assert backend.compare(project, tmp_path / "wheels", {"editable_mode": "compat"}) == ""
+    assert any("finder" in name for name in backend.build(project, tmp_path / "wheels", {}))
+
+
+# How many projects of a shape have static answers; most others have a dynamic version, or no pyproject.toml at all.
+STATIC = {"agent-framework": 39, "airflow": 120, "certbot": 1, "charmlibs": 6, "opentelemetry-python": 1}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_projects_of_real_monorepos_are_equal_or_refused(shape: str, tmp_path: Path) -> None:
+    equal = 0
+    for facts in materialise(shape, tmp_path / "tree", third_party=True):
+        if facts.backend != "setup.py":
+            backend = real_backend(facts.backend, VERSIONS[facts.backend][0])
+            equal += not backend.compare(tmp_path / "tree" / facts.path, tmp_path / "wheels")
+    assert equal == STATIC.get(shape, 0)
 
 
 def test_every_known_range_ends_with_the_versions_that_tests_run() -> None:

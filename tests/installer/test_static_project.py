@@ -43,7 +43,7 @@ def read(directory: Path, text: str) -> Tree:
         ('version = "1.0"\nscripts = {}', "its `scripts` is empty"),
         ('version = "1.0"\nscripts = { a = "b:c [x]" }', "its `scripts` has"),
         ('version = "1.0"\nrequires-python = "===3.9"', "requires-python has '===3.9'"),
-        ('version = "1.0"\noptional-dependencies = { A = [] }', "its `optional-dependencies` has 'A'"),
+        ('version = "1.0"\noptional-dependencies = { A = [], a = [] }', "has an extra in two spellings"),
         ('version = "1.0"\nlicense = "MIT"\nclassifiers = ["License :: Free"]', "a license expression and a license classifier"),  # noqa: E501
     ],
 )  # fmt: skip

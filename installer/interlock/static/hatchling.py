@@ -155,8 +155,9 @@ def _tags(project: StaticProject) -> str:
     specifiers = project.requires_python
     if not specifiers:
         return "Tag: py2-none-any\nTag: py3-none-any\n"
-    if any(re.fullmatch(r">=3(\.[0-9]+)*", one) for one in specifiers) and all(
-        re.fullmatch(r"(>=3(\.[0-9]+)*|<4(\.0)?|<3\.[0-9]{2}|!=3\.[0-9]+\.[0-9]+)", one) for one in specifiers
+    if any(re.fullmatch(r"(>=|~=)3(\.[0-9]+)*", one) for one in specifiers) and all(
+        re.fullmatch(r"(>=3(\.[0-9]+)*|~=3\.[0-9]+|<4(\.0)?|<3\.[0-9]{2}|!=3\.[0-9]+(\.[0-9]+)?)", one)
+        for one in specifiers
     ):
         return "Tag: py3-none-any\n"
     raise NotStatic("which tags its wheel has is not plain from `requires-python`")

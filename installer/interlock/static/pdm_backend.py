@@ -41,6 +41,8 @@ def answer(question: Question) -> Answer:
             raise NotStatic(f"it has [tool.pdm.{key}]")
     build = table(pdm, "build", "tool.pdm.build")
     only(build, {"package-dir"}, "tool.pdm.build")
+    if not project.plain_extras:
+        raise NotStatic("its `optional-dependencies` has an extra that pdm-backend may write in another spelling")
     for person in (*project.authors, *project.maintainers):
         if not person.name or (question.version < (2, 5) and not person.name.isascii()):
             raise NotStatic("pdm-backend may write its authors in another form")

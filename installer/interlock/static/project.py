@@ -40,7 +40,7 @@ LICENSES = frozenset(
 )
 
 _NAME = re.compile(r"[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9]")
-_EXTRA = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+_EXTRA = re.compile(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*")
 _EMAIL = re.compile(r"[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*")
 _PERSON = re.compile(r"[^\W_](?:[\w.,'()/&-]| (?=\S))*")
 _KEYWORD = re.compile(r"[\w.+/-]+(?: [\w.+/-]+)*")
@@ -78,9 +78,11 @@ class Readme:
 
 @dataclass(frozen=True, slots=True)
 class StaticProject:
-    """What [project] says; what it does not have is "" or empty, and None for `license_files` (patterns).
+    """What [project] says.
 
-    `license` is a table's text, `expression` a SPDX expression. Order is that of the file. `tool` is [tool].
+    What it does not have is "" or empty, and None for `license_files` (patterns). Extras have their normalised names, and with
+    `plain_extras` they are written so. `license` is a table's text, `expression` a SPDX expression. Order is that of the file.
+    `tool` is [tool].
     """
 
     name: str
@@ -103,6 +105,7 @@ class StaticProject:
     entry_points: Mapping[str, Mapping[str, str]]
     dependencies: tuple[Requirement, ...]
     extras: Mapping[str, tuple[Requirement, ...]]
+    plain_extras: bool
     backend: str
     requires: tuple[str, ...]
     tool: Mapping[str, Any]
@@ -164,12 +167,8 @@ def read_project(tree: Tree) -> StaticProject:
         gui_scripts=_pairs(project, "gui-scripts", _ENTRY, _REFERENCE),
         entry_points=_entry_points(project),
         dependencies=_requirements(_texts(project, "dependencies"), "dependencies"),
-        extras={
-            _matching(extra, _EXTRA, "optional-dependencies"): _requirements(
-                _texts(extras, extra), f"optional-dependencies.{extra}"
-            )
-            for extra in extras
-        },
+        extras=_extras(extras),
+        plain_extras=all(extra == normalize(extra) for extra in extras),
         backend=_text(system, "build-backend", ""),
         requires=tuple(_texts(system, "requires")),
         tool=table(document, "tool", "tool"),
@@ -323,6 +322,18 @@ def _entry_points(project: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         if group in {"console_scripts", "gui_scripts"}:
             raise NotStatic(f"it has `project.entry-points.{group}`")
     return {group: _pairs(groups, group, _ENTRY, _MODULE, f"entry-points.{group}") for group in groups}
+
+
+def _extras(given: dict[str, Any]) -> dict[str, tuple[Requirement, ...]]:
+    found = {
+        normalize(_matching(extra, _EXTRA, "optional-dependencies")): _requirements(
+            _texts(given, extra), f"optional-dependencies.{extra}"
+        )
+        for extra in given
+    }
+    if len(found) != len(given):
+        raise NotStatic("its `optional-dependencies` has an extra in two spellings")
+    return found
 
 
 def _requirements(texts: list[str], where: str) -> tuple[Requirement, ...]:

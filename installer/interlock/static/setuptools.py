@@ -52,6 +52,8 @@ def answer(question: Question) -> Answer:
         raise NotStatic("it has [tool.distutils]")
     if "DIST_EXTRA_CONFIG" in os.environ or os.path.exists(os.path.expanduser("~/.pydistutils.cfg")):
         raise NotStatic("distutils is configured outside of it (DIST_EXTRA_CONFIG, ~/.pydistutils.cfg)")
+    if not project.plain_extras:
+        raise NotStatic("its `optional-dependencies` has an extra that setuptools may write in another spelling")
     tree.refuse(("setup.py", "setup.cfg"), "which setuptools reads")
     root, top = _layout(question)
     if not top:
@@ -87,6 +89,8 @@ def _layout(question: Question) -> tuple[str, set[str]]:
     packages = settings.get("packages")
     if isinstance(packages, list):
         top = _listed(tree, packages, root or "")
+        if not question.compat and not _is_simple(packages):
+            raise NotStatic("setuptools writes a finder for its packages (with editable_mode=compat: a path)")
     elif packages is not None:
         only(table(settings, "packages", "tool.setuptools.packages"), {"find"}, "tool.setuptools.packages")
         root, top = _found(tree, table(packages, "find", "tool.setuptools.packages.find"), root)
@@ -134,6 +138,13 @@ def _listed(tree: Tree, packages: list[Any], root: str) -> set[str]:
         if not tree.is_directory(base + package.replace(".", "/")):
             raise NotStatic(f"there is no directory {base}{package.replace('.', '/')}")
     return {package.partition(".")[0] for package in packages}
+
+
+def _is_simple(packages: list[str]) -> bool:
+    """Tell whether setuptools sees that one directory has all of the packages; of `a.b` alone it does not (_simple_layout)."""
+    paths = {package: f"/{package.replace('.', '/')}" for package in packages}
+    parents = [path.removesuffix(package) for package, path in paths.items()]
+    return bool(parents) and os.path.commonpath(parents) == "/"
 
 
 def _found(tree: Tree, find: dict[str, Any], root: str | None) -> tuple[str, set[str]]:
