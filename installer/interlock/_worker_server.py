@@ -317,16 +317,22 @@ class Server:
         """Be found no more; who has found it already is still served."""
         if not self.is_open:
             return
-        with contextlib.suppress(OSError):
+        try:
             path = self.path[: -len(".sock")] + ".lock"
             lock = os.open(path, os.O_RDWR | os.O_CLOEXEC)
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX)
+                # Who holds it may be about to connect: that comes first, and then the end is tried once more.
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if self.is_there() and os.path.samestat(os.fstat(lock), os.stat(path)):
                     os.unlink(self.path)
                     os.unlink(path)  # who waits for it looks whether it is still there
             finally:
                 os.close(lock)
+        except BlockingIOError:
+            self.is_told_to_stop = True
+            return
+        except OSError:
+            pass  # somebody has cleaned up
         self.is_open = False
         self.poll.unregister(self.listener)
         self.accept()

@@ -47,6 +47,8 @@ COMMANDS = {
     "doctor": ("interlock_gn.commands.doctor", "try out the file system, and say which programs are here"),
     "run": ("interlock.commands.run", "run a command in an environment"),
     "lock status": ("interlock.commands.lock", "show who holds the locks of an environment, and who waits"),
+    "worker status": ("interlock.commands.worker_status", "show the processes that run edges and hooks of builds"),
+    "worker stop": ("interlock.commands.worker_stop", "tell those processes to end"),
     "gn init": (
         "interlock_gn.commands.init",
         "put the GN templates into a source tree, and say what to add to its .gn",

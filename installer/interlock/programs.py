@@ -33,6 +33,7 @@ GRACE = 3.0
 
 _ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
+
 class Running(Protocol):
     """A program that runs: a process of ours, or a job of a worker."""
 
