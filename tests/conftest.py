@@ -6,10 +6,13 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
+
+from interlock.workers import stop_workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +21,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # A developer's shell may have any of these, and each changes what a child process does.
 INHERITED = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "NINJA_STATUS", "NINJAFLAGS", "MAKEFLAGS", "UV_PYTHON")
+
+
+# The path of a socket has 107 bytes, and ours has 40 after this.
+LONGEST_RUNTIME_DIRECTORY = 60
 
 
 class RequireTool(Protocol):
@@ -35,8 +42,22 @@ def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
                 patch.delenv(name, raising=False)
         patch.setenv("INTERLOCK_CACHE_DIR", str(run / "interlock-cache"))
         patch.setenv("PIP_DISABLE_PIP_VERSION_CHECK", "1")
+        patch.setenv("XDG_RUNTIME_DIR", private_directory(run))
+        patch.setenv("INTERLOCK_WORKER_IDLE", "3")
+        # The suite runs with workers, and a part of it without them too: the plain path is the reference.
+        patch.setenv("INTERLOCK_WORKER", os.environ.get("INTERLOCK_TEST_WORKER", "1"))
         heed_signals()
         yield
+        stop_workers()
+
+
+def private_directory(run: Path) -> str:
+    """Return a directory for the sockets of this run's workers; what another run has started serves none of its tests."""
+    path = run / "run"
+    if len(str(path)) > LONGEST_RUNTIME_DIRECTORY:
+        path = Path(tempfile.gettempdir(), f"interlock-test-{os.getpid()}")
+    path.mkdir(mode=0o700, exist_ok=True)
+    return str(path)
 
 
 def heed_signals() -> None:
