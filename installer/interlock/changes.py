@@ -266,15 +266,15 @@ def _link_changes(prepared: Prepared, old: set[str], others: Sequence[Installed]
     found = link_changes(prepared, old, lambda path: _owner_of(path, others, tree), environment)
     for path in set(found.arrives) - old:
         if os.path.lexists(environment.absolute(path)) and (owner := _owner_of(path, others, tree)) is not None:
-            raise _both(path, prepared, owner, environment)
+            raise _both(path, prepared, owner, environment, ", or leave `links` off")
     return found
 
 
-def _both(path: str, prepared: Prepared, owner: Installed, environment: Environment) -> FileConflict:
+def _both(path: str, prepared: Prepared, owner: Installed, environment: Environment, more: str = "") -> FileConflict:
     return FileConflict(
         f"{prepared.name} {prepared.version} and {owner.name} {owner.version} both ship {path}, "
         f"with different content, in {environment.path}",
-        advice="Rename one of them, or put the two projects into different environments. Nothing was changed.",
+        advice=f"Rename one of them, or put the two projects into different environments{more}. Nothing was changed.",
     )
 
 

@@ -31,6 +31,7 @@ MOST = 500
 MODULE_SUFFIXES = (".py", ".pyi", ".pyc", ".so")
 INIT = ("__init__.py", "__init__.pyi", "__init__.pyc")
 LONGEST_INIT = 1 << 16
+PROJECT = frozenset({"pyproject.toml", "setup.py", "setup.cfg"})
 # How far below the top of a flat layout a namespace is taken for one.
 DEEPEST = 4
 _NAMESPACE = re.compile(rb"extend_path|declare_namespace")
@@ -186,9 +187,9 @@ def _init_of(directory: str) -> str:
 
 
 def _below(directory: str) -> Iterator[str]:
-    """Yield the directories below one that could be packages."""
-    for top, names, _ in os.walk(directory):
-        deep = top.removeprefix(directory).count(os.sep) >= DEEPEST
+    """Yield the directories below one that could be packages; those of other projects are not looked into."""
+    for top, names, files in os.walk(directory):
+        deep = top.removeprefix(directory).count(os.sep) >= DEEPEST or not PROJECT.isdisjoint(files)
         names[:] = [name for name in names if name.isidentifier() and name != "__pycache__" and not deep]
         yield from (os.path.join(top, name) for name in names)
 

@@ -104,6 +104,10 @@ FLAT = {
     "two packages": (["core/__init__.py", "more/__init__.py", "assets/x.png"], ["core", "more"]),
     "a module": (["core.py", "test/x.py", "noxfile.py"], ["core.py"]),
     "a namespace": (["ns/core/__init__.py", "node_modules/gyp/x/__init__.py"], ["ns/core"]),
+    "other projects": (
+        ["core/__init__.py", "packages/other/pyproject.toml", "packages/other/other/__init__.py"],
+        ["core"],
+    ),
     "scripts that are no package": (["core/__init__.py", "scripts/x.py"], ["core"]),
 }
 
