@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from interlock.durable import Disk
 from interlock.errors import DiskError, InterlockError, LockTimeout, UsageError
+from interlock_ninja.commands.build import ninja_program
 from interlock_ninja.sync import GRACE, alone, default_jobs
 from small_builds import (
     Listener,
@@ -324,7 +325,8 @@ def test_an_interrupt_ends_the_edges(tmp_path: Path, deaf: bool) -> None:
     assert sync_would_run(out) == ["step slow"]
 
 
-def test_an_edge_that_is_interrupted_ends_all(tmp_path: Path, ninja: str) -> None:
+def test_an_edge_that_is_interrupted_ends_all(tmp_path: Path) -> None:
+    """As for Ninja 1.13; 1.11 takes it for a failure."""
     out = write_build(tmp_path / "out", (SmallEdge("e0", ("s.txt",)), SmallEdge("slow", ("s.txt",))))
     script = (out / "edge.sh").read_text(encoding="utf-8")
     (out / "edge.sh").write_text(
@@ -336,7 +338,7 @@ def test_an_edge_that_is_interrupted_ends_all(tmp_path: Path, ninja: str) -> Non
     assert (outcome.status, outcome.code, outcome.ran) == ("interrupted", 130, [])
     assert time.monotonic() - began < GRACE
     (out / "slow.slow").unlink()
-    assert "interrupted by user" in build(ninja, out).stdout, "Ninja sees it so, too"
+    assert "interrupted by user" in build(ninja_program(), out).stdout
 
 
 def test_an_interrupt_at_any_moment(tmp_path: Path) -> None:
@@ -353,8 +355,9 @@ def test_an_interrupt_at_any_moment(tmp_path: Path) -> None:
         output, _ = process.communicate(timeout=30)
         outcome = json.loads(output)
         assert outcome["status"] in {"interrupted", "done", "up-to-date"}
-        assert {f"step {name}" for name in outcome["ran"]}.isdisjoint(sync_would_run(out))
-        if outcome["status"] != "interrupted":
+        left = sync_would_run(out)
+        assert {f"step {name}" for name in outcome["ran"]}.isdisjoint(left)
+        if not left:
             for edge in edges:
                 (out / edge.name).unlink()
 
