@@ -168,7 +168,7 @@ class FailingDisk(Disk):
 
     def __init__(self, fails_at: int) -> None:
         super().__init__("fast")
-        self.left = fails_at
+        self.left = [fails_at]  # in one place for all disks that are made of this one
 
     def write(self, path: str, data: bytes, *, executable: bool = False, mtime_ns: int | None = None) -> None:
         self._count(path)
@@ -183,8 +183,8 @@ class FailingDisk(Disk):
         super().replace(source, destination)
 
     def _count(self, path: str) -> None:
-        self.left -= 1
-        if self.left == 0:
+        self.left[0] -= 1
+        if self.left[0] == 0:
             raise DiskError(f"cannot write {path}: full")
 
 

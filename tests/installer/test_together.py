@@ -1,0 +1,83 @@
+"""Files synced together: all of them, before the directory they are in, and none after a failure."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from interlock import platforms
+from interlock.durable import Disk
+from interlock.errors import DiskError
+from interlock.together import MOST, together
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="files are known by their inode")
+
+
+class Watched(platforms.Posix):
+    """A platform that remembers what is synced, and whether it had all of its content then."""
+
+    def __init__(self, fails: bool = False) -> None:
+        self.synced: list[tuple[int, int]] = []
+        self.fails = fails
+
+    def sync_file(self, descriptor: int) -> None:
+        if self.fails:
+            raise OSError(5, "Input/output error")
+        status = os.fstat(descriptor)
+        self.synced.append((status.st_ino, status.st_size))
+        super().sync_file(descriptor)
+
+
+def test_files_are_synced_by_the_end_of_the_block_and_before_a_directory(tmp_path: Path) -> None:
+    platform = Watched()
+    with together(Disk(platform=platform), str(tmp_path)) as disk:
+        disk.write(str(tmp_path / "a"), b"123")
+        disk.write(str(tmp_path / "b"), b"4567")
+        assert platform.synced == []
+        disk.sync_directory(str(tmp_path))
+        inodes = [(tmp_path / name).stat().st_ino for name in "ab"]
+        assert platform.synced[:2] == [(inodes[0], 3), (inodes[1], 4)]
+        assert platform.synced[2][0] == tmp_path.stat().st_ino
+        disk.write(str(tmp_path / "c"), b"8")
+        assert len(platform.synced) == 3
+    assert platform.synced[3:] == [((tmp_path / "c").stat().st_ino, 1)]
+
+
+def test_the_number_of_open_files_is_bounded_and_none_stays_open(tmp_path: Path) -> None:
+    platform = Watched()
+    before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    with together(Disk(platform=platform), str(tmp_path)) as disk:
+        for number in range(MOST + 1):
+            disk.write(str(tmp_path / str(number)), b"x")
+        assert len(platform.synced) == MOST
+    assert len(platform.synced) == MOST + 1
+    if before:
+        assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_disk_that_refuses_is_an_error_that_names_the_place(tmp_path: Path) -> None:
+    with (
+        pytest.raises(DiskError, match=str(tmp_path)),
+        together(Disk(platform=Watched(fails=True)), str(tmp_path)) as disk,
+    ):
+        disk.write(str(tmp_path / "a"), b"1")
+
+
+def test_after_a_failure_nothing_is_waited_for(tmp_path: Path) -> None:
+    platform = Watched()
+    with pytest.raises(KeyboardInterrupt), together(Disk(platform=platform), str(tmp_path)) as disk:
+        disk.write(str(tmp_path / "a"), b"1")
+        raise KeyboardInterrupt
+    assert platform.synced == []
+
+
+def test_without_durability_nothing_is_synced(tmp_path: Path) -> None:
+    platform = Watched()
+    with together(Disk("fast", platform), str(tmp_path)) as disk:
+        disk.write(str(tmp_path / "a"), b"1")
+    assert platform.synced == []
