@@ -258,6 +258,24 @@ def test_a_missing_source_is_named(tmp_path: Path) -> None:
     assert "Put the file back" in caught.value.advice
 
 
+def test_a_stamp_that_is_newer_than_what_was_recorded(tmp_path: Path, ninja: str) -> None:
+    """Somebody else has written it, with other inputs perhaps."""
+    out = write_build(tmp_path / "out", DIAMOND)
+    assert build(ninja, out).returncode == 0
+    os.utime(out / "aside")
+    assert sync_would_run(out) == ninja_would_run(ninja, out) == ["step aside"]
+
+
+def test_a_missing_source_that_was_recorded_too(tmp_path: Path, ninja: str) -> None:
+    """Ninja 1.11 runs the edge, which says what is wrong; 1.13 says so itself."""
+    out = write_build(tmp_path / "out", (SmallEdge("core", ("core.txt",), reads=("core.txt",)),))
+    assert build(ninja, out).returncode == 0
+    (out / "core.txt").unlink()
+    expected = ["step core"] if "usr/bin" in ninja else "core.txt is missing"
+    assert ninja_would_run(ninja, out) == expected
+    assert sync_says(out) == expected
+
+
 def test_a_log_that_cannot_be_written_ends_the_build(tmp_path: Path) -> None:
     out = write_build(tmp_path / "out", DIAMOND)
     (out / ".ninja_log").symlink_to("elsewhere")
