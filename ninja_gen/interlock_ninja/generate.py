@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import interlock
-from interlock.documents import parse_json
 from interlock.errors import ConfigurationError
 from interlock.stamp import write_depfile
 from interlock.workspace_names import workspace_names_text
 from interlock_ninja.config import load_configuration
+from interlock_ninja.current import INPUTS_FILE, current_out
 from interlock_ninja.graph import environment_graph
 from interlock_ninja.ninja_file import ninja_text
 from interlock_ninja.plan import PRIVATE_NAMES_FILE, make_plan, third_party_file
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from interlock_ninja.workspace import Workspace
 
 __all__ = ["Generated", "current_out", "generate", "settle"]
-
-# The same list as in build.ninja.d, for `interlock build`, which must not start Ninja to know that nothing changed.
-INPUTS_FILE = "interlock/inputs.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,22 +88,6 @@ def _start(root: str | None, disk: Disk) -> int:
     out = os.path.join(configuration.root, configuration.out)
     _check_out(out, configuration.out)
     return disk.clock_ns(out)
-
-
-def current_out(root: str | None) -> str | None:
-    """Return the out directory if nothing that its build.ninja was made from has changed since, else None."""
-    configuration = load_configuration(root, start=os.getcwd())
-    out = os.path.join(configuration.root, configuration.out)
-    try:
-        written = os.stat(os.path.join(out, "build.ninja")).st_mtime_ns
-        with open(os.path.join(out, INPUTS_FILE), "rb") as reader:
-            known = parse_json(reader.read())
-        current = known["out"] == os.path.realpath(out) and all(
-            os.stat(os.path.join(out, path)).st_mtime_ns <= written for path in known["inputs"]
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return out if current else None
 
 
 def settle(generated: Generated, ninja: str) -> None:

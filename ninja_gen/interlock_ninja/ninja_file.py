@@ -59,8 +59,10 @@ def ninja_text(
 ) -> str:
     """Return the whole text of a build.ninja.
 
-    `command` starts interlock, `edge_command` does it for an edge, `regenerate` are the arguments of `interlock gen`. Raises ConfigurationError for what a
-    Ninja file cannot say: a line break in a path.
+    `command` starts interlock, `edge_command` does it for an edge, `regenerate` are the arguments of `interlock gen`.
+
+    Raises:
+        ConfigurationError: a Ninja file cannot say it: a line break in a path.
     """
     start = {"command": command, "edge": edge_command}
     words = {name: escape_value(quote(value, platform)) for name, value in start.items()}

@@ -17,8 +17,7 @@ from interlock.commands.run import become
 from interlock.durable import Disk
 from interlock.errors import DiskError, EngineUnavailable, UsageError
 from interlock.timings import VARIABLE
-from interlock_ninja.commands.gen import summary, tell, warn
-from interlock_ninja.generate import current_out, generate, settle
+from interlock_ninja.current import current_out
 
 if TYPE_CHECKING:
     import argparse
@@ -48,12 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     ninja = ninja_program()
     out = None if arguments.strict else current_out(arguments.root)
     if out is None:
-        generated = generate(arguments.root, disk=disk, strict=arguments.strict, progress=tell)
-        warn(generated)
-        if generated.changed:
-            print(summary(generated, check=False), flush=True)
-        out = os.path.dirname(generated.build_file)
-        settle(generated, ninja)
+        out = _generate(arguments, disk, ninja)
     command = [ninja, "-C", out]
     command += [f"-j{arguments.jobs}"] if arguments.jobs is not None else []
     command += [f"-k{arguments.keep_going}"] if arguments.keep_going is not None else []
@@ -66,6 +60,19 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.trace:
         return _traced(command, environ, out, os.path.abspath(arguments.trace), began_ns, disk)
     return become(command, environ)
+
+
+def _generate(arguments: argparse.Namespace, disk: Disk, ninja: str) -> str:
+    """Generate, and return the out directory; all that is loaded for it would slow down a build that need not."""
+    from interlock_ninja.commands.gen import summary, tell, warn
+    from interlock_ninja.generate import generate, settle
+
+    generated = generate(arguments.root, disk=disk, strict=arguments.strict, progress=tell)
+    warn(generated)
+    if generated.changed:
+        print(summary(generated, check=False), flush=True)
+    settle(generated, ninja)
+    return os.path.dirname(generated.build_file)
 
 
 def ninja_program() -> str:
