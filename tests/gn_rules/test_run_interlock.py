@@ -155,7 +155,7 @@ def test_a_safe_path_is_left_as_it_is(bare: Path, tmp_path: Path) -> None:
     package = tmp_path / "interlock"
     package.mkdir()
     (package / "__init__.py").touch()
-    (package / "cli.py").write_text("def main(words):\n    print(words)\n    return 0\n")
+    (package / "start.py").write_text("def main(words):\n    print(words)\n    return 0\n")
     done = launch("list", python=bare, PYTHONSAFEPATH="1", PYTHONPATH=str(tmp_path), PATH="")
     assert (done.returncode, done.stdout) == (0, "['list']\n"), done.stderr
 
