@@ -7,7 +7,6 @@ edges without Ninja cannot see other ones than Ninja does (Ninja manual, "Ninja 
 from __future__ import annotations
 
 import os
-import posixpath
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
@@ -103,11 +102,19 @@ def parse_build_file(text: bytes, path: str = "build.ninja") -> BuildFile:
 
 
 def canonical(path: bytes) -> bytes:
-    """Return a path as Ninja knows it: without `.`, `..` after a name, and double slashes."""
-    if not _NOT_CANONICAL.search(path):
+    """Return a path as Ninja knows it: without `.`, `..` after a name, and double slashes; `..` stays below the root."""
+    start = 1 if path.startswith(b"/") else 0
+    while path.startswith(b"../", start):
+        start += 3
+    if not _NOT_CANONICAL.search(path[start:]):
         return path
-    simple = posixpath.normpath(path)
-    return simple[1:] if simple.startswith(b"//") else simple
+    parts: list[bytes] = []
+    for part in path.split(b"/"):
+        if part == b".." and parts and parts[-1] != b"..":
+            parts.pop()
+        elif part not in {b"", b"."}:
+            parts.append(part)
+    return (b"/" if path.startswith(b"/") else b"") + b"/".join(parts) or b"."
 
 
 class _Parser:

@@ -24,7 +24,7 @@ def small(text: str) -> BuildFile:
 
 def written(*edges: Edge, aliases: tuple[Alias, ...] = ()) -> str:
     words = ["/usr/bin/py thon", "-I", "a$b"]
-    return ninja_text(Plan(edges, aliases), command=words, edge=words, regenerate=["--root", ".."], platform="linux")
+    return ninja_text(Plan(edges, aliases), command=words, edge_command=words, regenerate=["--root", ".."], platform="linux")
 
 
 def test_a_plan_comes_back() -> None:
@@ -111,6 +111,10 @@ def test_what_interlock_does_not_write_is_refused(text: str) -> None:
         ("a/", "a"),
         ("/a/../b", "/b"),
         ("//a/b", "/a/b"),
+        ("/..", "/.."),
+        ("/../a/../..", "/../.."),
+        ("a/../../b", "../b"),
+        ("/", "/"),
         (".", "."),
         ("a/..", "."),
         ("..a/.b/c..", "..a/.b/c.."),

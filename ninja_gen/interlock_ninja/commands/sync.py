@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 
 from interlock.durable import Disk
 from interlock.errors import UsageError
-from interlock_ninja.commands.gen import summary, tell, warn
 from interlock_ninja.commands.progress import Progress, reporter
-from interlock_ninja.generate import current_out, generate
+from interlock_ninja.current import current_out
 from interlock_ninja.sync import alone, default_jobs, note_generated, out_of_date, synchronise
 
 if TYPE_CHECKING:
@@ -73,6 +72,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _generate(arguments: argparse.Namespace, disk: Disk) -> str:
+    """Generate, and return the out directory; all that is loaded for it would slow down a build that need not."""
+    from interlock_ninja.commands.gen import summary, tell, warn
+    from interlock_ninja.generate import generate
+
     generated = generate(arguments.root, disk=disk, strict=arguments.strict, progress=tell)
     warn(generated)
     if generated.changed:
