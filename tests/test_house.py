@@ -65,7 +65,7 @@ ALLOWED = {
     "interlock/windows_locks.py os.open": "a lock file, as in locks.py",
     "interlock/_imports_script.py open": "a depfile, written by a process that must not import interlock",
     "interlock/_imports_script.py os.makedirs": "the directory of that depfile",
-    "interlock_ninja/ninja_log.py os.open": "a record is added to Ninja's own logs, by a single write without a sync, as Ninja does",
+    "interlock_ninja/ninja_log.py os.open": "a record is added to Ninja's own logs, by a single write, as Ninja does",
     "interlock_ninja/sync.py tempfile.TemporaryFile": "what an edge prints, in a file without a name",
     "interlock/timings.py open": "a line appended to a measurement's log, only where one was asked for",
 }
@@ -170,7 +170,8 @@ def test_the_library_does_not_exit() -> None:
         for part in module.tree.body
         if not (isinstance(part, ast.If) and ast.unparse(part.test) == "__name__ == '__main__'")
         for node in ast.walk(part)
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"sys.exit", "exit", "quit", "os._exit", "posix._exit"}
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in {"sys.exit", "exit", "quit", "os._exit", "posix._exit"}
     ]
     assert wrong == []
 

@@ -141,7 +141,11 @@ class Backend(Program):
     def run(self, words: list[str]) -> int:
         main = types.ModuleType("__main__")
         loader = importlib.machinery.SourceFileLoader("__main__", self.hooks)
-        main.__dict__.update(__file__=self.hooks, __cached__=None, __loader__=loader, __builtins__=builtins)
+        main.__dict__.update(__file__=self.hooks, __loader__=loader, __builtins__=builtins)
+        usual = vars(sys.modules["__main__"])  # of a script, by this version of Python
+        main.__dict__.update(
+            (name, value) for name, value in (("__annotations__", {}), ("__cached__", None)) if name in usual
+        )
         sys.argv, sys.modules["__main__"] = words, main
         exec(self.code, main.__dict__)  # noqa: S102  it is a script
         return 0

@@ -23,7 +23,7 @@ __all__ = ["WorkerLost", "submit_hook"]
 BACKEND = "_PYPROJECT_HOOKS_BUILD_BACKEND"
 BACKEND_PATH = "_PYPROJECT_HOOKS_BACKEND_PATH"
 
-# What differs from edge to edge, from shell to shell or from test to test, and is nothing that a backend reads when it is loaded.
+# What differs from edge to edge, shell to shell or test to test, and is nothing that a backend reads when it is loaded.
 VARYING = frozenset({"OLDPWD", "PWD", "PYTEST_CURRENT_TEST", "SHLVL", "_"})
 OURS = "INTERLOCK_"
 

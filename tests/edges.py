@@ -1,0 +1,126 @@
+"""Edges as Ninja starts them, with workers of their own: real processes in a runtime directory that nobody else uses."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from interlock_ninja.generate import edge_command
+
+__all__ = ["EDGE", "Runtime", "children", "is_alive", "runtime_in_tmp", "wait_for"]
+
+EDGE = tuple(edge_command())
+PATIENCE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """A directory of sockets, and the environment variables of who uses it."""
+
+    directory: Path
+    more: Mapping[str, str] = field(default_factory=dict)
+    prefix: tuple[str, ...] = ()
+    """What starts each edge: `nice`, a shell."""
+
+    def environ(self, **more: str) -> dict[str, str]:
+        own = {"XDG_RUNTIME_DIR": str(self.directory), "INTERLOCK_WORKER": "1", "INTERLOCK_WORKER_IDLE": "20"}
+        environ = {**os.environ, **own, **self.more, **more}
+        environ.pop("PYTEST_CURRENT_TEST", None)  # another one each time that somebody looks
+        return environ
+
+    def edge(self, *words: str | Path, cwd: Path | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run an edge to its end."""
+        return subprocess.run(
+            [*self.prefix, *EDGE, *map(str, words)],
+            cwd=cwd,
+            env=self.environ(**environ),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def succeed(self, *words: str | Path, cwd: Path | None = None, **environ: str) -> str:
+        result = self.edge(*words, cwd=cwd, **environ)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    def interlock(self, *words: str | Path, **environ: str) -> str:
+        """Run the command `interlock`, which must succeed."""
+        command = [sys.executable, "-P", "-m", "interlock", *map(str, words)]
+        return subprocess.check_output(command, env=self.environ(**environ), text=True)
+
+    def workers(self) -> list[dict[str, Any]]:
+        """Return what `interlock worker status` says."""
+        found: list[dict[str, Any]] = json.loads(self.interlock("worker", "status", "--format", "json"))
+        return found
+
+    def worker(self, runs: str) -> dict[str, Any]:
+        """Return the only worker that runs something."""
+        (found,) = [worker for worker in self.workers() if worker["runs"] == runs]
+        return found
+
+    def served(self) -> dict[str, int]:
+        """Return how many jobs have been done, by what runs them."""
+        found: dict[str, int] = {}
+        for worker in self.workers():
+            found[worker["runs"]] = found.get(worker["runs"], 0) + worker["served"]
+        return found
+
+
+@contextlib.contextmanager
+def runtime_in_tmp(**more: str) -> Iterator[Runtime]:
+    """Give a runtime directory, with a short path as sockets need it, and leave no worker behind."""
+    directory = Path(tempfile.mkdtemp(prefix="il-", dir="/tmp"))
+    runtime = Runtime(directory, more)
+    try:
+        yield runtime
+        runtime.interlock("worker", "stop")
+    finally:
+        for pid in workers_of(directory):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(directory)
+
+
+def workers_of(directory: Path) -> list[int]:
+    """Return the processes that were started to listen in a directory, and those that they forked."""
+    found = []
+    for name in os.listdir("/proc"):
+        with contextlib.suppress(OSError):
+            if name.isdigit() and os.fsencode(directory) + b"/" in Path("/proc", name, "cmdline").read_bytes():
+                found.append(int(name))
+    return [pid for pid in found if b"_worker_script.py" in Path("/proc", str(pid), "cmdline").read_bytes()]
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process has started."""
+    with contextlib.suppress(OSError):
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether a process runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Wait until something is so; fail when it does not come about."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it does not come about"
+        time.sleep(0.01)
