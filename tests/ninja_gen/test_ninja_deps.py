@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interlock.durable import Disk
@@ -84,6 +84,7 @@ def test_a_broken_end_is_cut_off_before_anything_is_added(tmp_path: Path) -> Non
     assert log(tmp_path).deps == {b"one": (1 << 60, (b"a",)), b"two": (1 << 60, (b"c",))}
 
 
+@settings(deadline=None)
 @given(end=st.integers(0, 200), rubbish=st.binary(max_size=24))
 def test_any_file_is_read_and_then_written_whole(
     end: int, rubbish: bytes, tmp_path_factory: pytest.TempPathFactory
