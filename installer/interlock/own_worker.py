@@ -9,7 +9,7 @@ from interlock.client import Job, Worker, is_wanted, submit
 
 __all__ = ["COMMANDS", "own_worker", "run_in_worker"]
 
-COMMANDS = frozenset({"prepare", "install"})
+COMMANDS = frozenset({"editable", "install", "prepare"})
 """The commands that there are many of; each of the others runs once in a build."""
 
 # What the C library and the interpreter read when they start, so that no worker can be told later.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import weakref
 
 LOADED = (
     "base64",
@@ -11,6 +12,7 @@ LOADED = (
     "difflib",
     "email.parser",
     "interlock.backend_worker",
+    "interlock.commands.editable",
     "interlock.commands.install",
     "interlock.commands.prepare",
     "interlock.declared",
@@ -23,6 +25,9 @@ LOADED = (
     "pyproject_hooks._in_process",
     "zipfile",
 )
+
+# The first temporary directory of a process sets an exit handler for all of them: here, so that no job's is the first.
+weakref.finalize(weakref.ref, print).detach()
 
 for name in LOADED:
     importlib.import_module(name)
