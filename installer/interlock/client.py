@@ -36,6 +36,9 @@ STATUS = (
     *(b"Mems_allowed:", b"SigBlk:", b"SigIgn:", b"THP_enabled:"),
 )
 UMASK = b"Umask:"
+LIBRARYS_SIGNALS = 1 << 31 | 1 << 32
+"""Signals 32 and 33 (nptl(7)), as bits of a mask."""
+
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 
 SIGKILL, SIGTERM = 9, 15
@@ -159,12 +162,18 @@ def situation() -> tuple[bytes, bytes] | None:
             *(_link(f"/proc/self/ns/{name}") for name in NAMESPACES),
             b"%d %d %d %d" % (root.st_dev, root.st_ino, posix.getpriority(posix.PRIO_PROCESS, 0), policy),
             *(_read(f"/proc/self/{name}") for name in ("cgroup", "limits", "oom_score_adj")),
-            *(line for line in lines if line.startswith(STATUS)),
+            *(_without_own(line) for line in lines if line.startswith(STATUS)),
             _personality(),
         ]
     except OSError:
         return None
     return None if umask is None else (b"\n".join(parts), umask)
+
+
+def _without_own(line: bytes) -> bytes:
+    """Return a line of /proc/self/status without the signals of the C library, which it takes when a thread starts."""
+    name, _, value = line.partition(b"\t")
+    return b"%s%x" % (name, int(value, 16) & ~LIBRARYS_SIGNALS) if name in {b"SigIgn:", b"SigBlk:"} else line
 
 
 def directory(environ: Mapping[bytes, bytes]) -> bytes | None:
