@@ -257,3 +257,14 @@ def test_the_key_of_our_own_worker() -> None:
         more = name + (b"" if name in base else b"X")
         assert own_worker({**base, more: b"changed"}).key != key
         assert own_worker({**base, more: b"changed"}).environ[more] == b"changed"
+
+
+def test_another_interpreter_has_another_worker(short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = [own_worker({}).key]
+    python = short / "python"
+    for content in ("one", "another"):
+        Path(f"{python}.new").write_text(content, encoding="utf-8")
+        os.replace(f"{python}.new", python)  # as a package manager does it
+        monkeypatch.setattr(sys, "executable", str(python))
+        keys.append(own_worker({}).key)
+    assert len(set(keys)) == 3
