@@ -7,7 +7,9 @@ import sys
 from interlock import __version__
 from interlock.client import Job, Worker, is_wanted, submit
 
-__all__ = ["COMMANDS", "own_worker", "run_in_worker"]
+TYPE_CHECKING = False
+
+__all__ = ["COMMANDS", "own_worker", "run_in_worker", "submit_edge"]
 
 COMMANDS = frozenset({"editable", "install", "prepare"})
 """The commands that there are many of; each of the others runs once in a build."""
@@ -18,17 +20,18 @@ AT_START = (
     *(b"PATH", b"HOME", b"INTERLOCK_WORKER"),
 )
 
-
 INTERRUPTED = 130
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
-def own_worker(environ: dict[bytes, bytes]) -> Worker:
-    """Return the worker that has this version of interlock loaded, in this interpreter."""
+
+def own_worker(environ: Mapping[bytes, bytes], isolated: str) -> Worker:
+    """Return the worker that has this version of interlock loaded, in this interpreter, started with -I or -P."""
     import posix
 
     here = __file__.rpartition("/")[0]
     executable = posix.stat(sys.executable)
-    isolated = "-I" if sys.flags.isolated else "-P"
     start = {name: value for name, value in environ.items() if name.startswith(AT_START)}
     key = [
         b"own",
@@ -46,17 +49,9 @@ def run_in_worker(words: list[str]) -> None:
     """Let the worker run an edge, and end this process as that ends; return where there is no worker for it."""
     import posix
 
-    if not words or words[0] not in COMMANDS or not is_wanted(posix.environ):
-        return
     try:
-        job = submit(
-            own_worker(posix.environ),
-            [word.encode("utf-8", "surrogateescape") for word in words],
-            cwd=posix.getcwdb(),
-            environ=posix.environ,
-            descriptors=(0, 1, 2),
-            urgent=words[0] == "install",
-        )
+        isolated = "-I" if sys.flags.isolated else "-P"
+        job = submit_edge(words, isolated, posix.getcwdb(), posix.environ, (0, 1, 2))
         if job is not None:
             _end_as(_wait(job))
     except KeyboardInterrupt:  # nothing was begun, or the worker ends it
@@ -64,6 +59,21 @@ def run_in_worker(words: list[str]) -> None:
         posix._exit(INTERRUPTED)
     except OSError:
         pass  # no worker, or one that was killed: the edge runs here, from its start; what was begun is safe to repeat
+
+
+def submit_edge(
+    words: Sequence[str], isolated: str, cwd: bytes, environ: Mapping[bytes, bytes], descriptors: Sequence[int]
+) -> Job | None:
+    """Let the worker run a command of interlock; None where there is no worker for it.
+
+    Raises:
+        OSError: a worker cannot be had here and now.
+    """
+    if not words or words[0] not in COMMANDS or not is_wanted(environ):
+        return None
+    arguments = [word.encode("utf-8", "surrogateescape") for word in words]
+    worker = own_worker(environ, isolated)
+    return submit(worker, arguments, cwd=cwd, environ=environ, descriptors=descriptors, urgent=words[0] == "install")
 
 
 def _wait(job: Job) -> int:
