@@ -251,20 +251,21 @@ def test_the_umask_is_read_without_a_change() -> None:
 
 def test_the_key_of_our_own_worker() -> None:
     base = {b"PATH": b"/bin", b"HOME": b"/root"}
-    key = own_worker(base).key
-    assert own_worker({**base, b"OTHER": b"x", b"TMPDIR": b"/x", b"MAKEFLAGS": b"y"}).key == key
+    key = own_worker(base, "-I").key
+    assert own_worker(base, "-P").key != key
+    assert own_worker({**base, b"OTHER": b"x", b"TMPDIR": b"/x", b"MAKEFLAGS": b"y"}, "-I").key == key
     for name in AT_START:
         more = name + (b"" if name in base else b"X")
-        assert own_worker({**base, more: b"changed"}).key != key
-        assert own_worker({**base, more: b"changed"}).environ[more] == b"changed"
+        assert own_worker({**base, more: b"changed"}, "-I").key != key
+        assert own_worker({**base, more: b"changed"}, "-I").environ[more] == b"changed"
 
 
 def test_another_interpreter_has_another_worker(short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    keys = [own_worker({}).key]
+    keys = [own_worker({}, "-I").key]
     python = short / "python"
     for content in ("one", "another"):
         Path(f"{python}.new").write_text(content, encoding="utf-8")
         os.replace(f"{python}.new", python)  # as a package manager does it
         monkeypatch.setattr(sys, "executable", str(python))
-        keys.append(own_worker({}).key)
+        keys.append(own_worker({}, "-I").key)
     assert len(set(keys)) == 3
