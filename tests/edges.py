@@ -96,11 +96,12 @@ def runtime_in_tmp(**more: str) -> Iterator[Runtime]:
 def workers_of(directory: Path) -> list[int]:
     """Return the processes that were started to listen in a directory, and those that they forked."""
     found = []
-    for name in os.listdir("/proc"):
+    for name in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
-            if name.isdigit() and os.fsencode(directory) + b"/" in Path("/proc", name, "cmdline").read_bytes():
+            command = Path("/proc", name, "cmdline").read_bytes()
+            if os.fsencode(directory) + b"/" in command and b"_worker_script.py" in command:
                 found.append(int(name))
-    return [pid for pid in found if b"_worker_script.py" in Path("/proc", str(pid), "cmdline").read_bytes()]
+    return found
 
 
 def children(pid: int) -> list[int]:
