@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 
+# Modules of other Pythons that the standard library tries to import (`copy`: Jython's).
+NOWHERE = frozenset({"org", "org.python", "org.python.core"})
+
+
 class _SiteOnDemand:
     """The last finder on sys.meta_path: what nobody has found may be among site-packages, which are added now."""
 
@@ -20,6 +24,8 @@ class _SiteOnDemand:
     def find_spec(
         cls, name: str, path: Sequence[str] | None = None, _target: ModuleType | None = None
     ) -> ModuleSpec | None:
+        if name in NOWHERE:
+            return None
         sys.meta_path.remove(cls)
         _add_site()
         import importlib.util
