@@ -371,7 +371,7 @@ def _check_output(output: str) -> None:
 def _command(
     source: str, output: str, environment: Environment, options: BuildOptions, extras: Iterable[str], links: bool
 ) -> str:
-    """Return the command line that prepares the same again."""
+    """Return the command line that prepares the same again, wherever somebody is: edges run in the out directory."""
     import shlex
 
     words = ["interlock", "prepare", source, "--venv", environment.path, "--output", output]
@@ -379,8 +379,8 @@ def _command(
         values: Sequence[str] = [value] if isinstance(value, str) else value
         words += [word for one in values for word in ("-C", f"{key}={one}")]
     words += [word for extra in extras for word in ("--extra", extra)]
-    words += [word for path in options.constraints for word in ("--build-constraint", path)]
-    words += ["--workspace", options.names_file] if options.names_file else []
+    words += [word for path in options.constraints for word in ("--build-constraint", os.path.abspath(path))]
+    words += ["--workspace", os.path.abspath(options.names_file)] if options.names_file else []
     words += [] if options.isolation else ["--no-build-isolation"]
     words += ["--links"] if links else []
     words += [] if options.editable == "backend" else ["--editable", options.editable]

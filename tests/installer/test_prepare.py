@@ -222,6 +222,20 @@ def test_a_failure_says_the_command_that_shows_it_again(tmp_path: Path, environm
     assert caught.value.advice in again.stderr
 
 
+def test_the_command_that_shows_it_again_is_for_every_directory(
+    tmp_path: Path, environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make_project(tmp_path / "p", backend="def build_editable(*a, **k): raise SystemExit(1)\n")
+    (tmp_path / "limits.txt").write_text("", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    options = BuildOptions(constraints=("limits.txt",), names_file="names.txt")
+    with pytest.raises(BackendError) as caught:
+        prepare("p", "out", environment, options=options, disk=DISK)
+    words = shlex.split(caught.value.advice.partition("To see it again: ")[2])
+    paths = [words[words.index(before) + 1] for before in ("prepare", "--output", "--build-constraint", "--workspace")]
+    assert paths == [str(path) for path in (source, tmp_path / "out", tmp_path / "limits.txt", tmp_path / "names.txt")]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
 def test_a_killed_prepare_leaves_what_was_there_and_is_cleaned_up(tmp_path: Path, environment: Environment) -> None:
     source, output = make_project(tmp_path / "p"), tmp_path / "out"
