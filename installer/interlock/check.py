@@ -12,7 +12,7 @@ from interlock.access import reading
 from interlock.distribution import normalize, parse_record, read_metadata_header, scan
 from interlock.errors import MetadataError
 from interlock.journal import damaged_distribution, damaged_path, journal_path
-from interlock.links import is_in_place, is_note, read_note
+from interlock.links import SEARCH_TEXT, is_in_place, is_note, read_note, search_file
 from interlock.satisfy import requirements_of, unsatisfied
 from interlock.stamp import read_stamp
 
@@ -70,12 +70,14 @@ def check_environment(path: str, *, stamps: str | None = None, timeout: float | 
         installed = scan(environment.site_packages)
         found = [one for name in sorted(installed) for one in installed[name]]
         problems = [*_journals(environment), *_duplicates(installed)]
-        files = 0
+        files, linked = 0, False
         for distribution in found:
             entries, record_problems = _record(distribution)
             files += len(entries)
+            linked = linked or any(is_note(entry.path) for entry in entries)
             problems += [*record_problems, *_files(distribution, entries, environment)]
             problems += _metadata(distribution, installed, environment)
+        problems += _search_path(environment) if linked else ()
         problems += _stamps(stamps, installed, environment) if stamps else ()
         records = tuple(os.path.join(one.directory, "RECORD") for one in found)
         listed = "".join(f"{one.normalized}=={one.version}\n" for one in found)
@@ -139,6 +141,20 @@ def _links(note: str, shown: str) -> Iterator[Problem]:
             yield Problem("changed", shown, f"{path} is not the link to {target} that it should be", path)
         elif not os.path.exists(target):
             yield Problem("missing", shown, f"{path} leads to {target}, which is missing", target)
+
+
+def _search_path(environment: Environment) -> Iterator[Problem]:
+    """Look at what puts the links of all projects on sys.path, which no RECORD lists."""
+    path = environment.absolute(search_file(environment.layout))
+    try:
+        with open(path, "rb") as reader:
+            found = reader.read()
+    except OSError:
+        detail = f"{path} is missing, so no link of a project is found; uninstall one of the projects, then build again"
+        yield Problem("missing", environment.path, detail, path)
+        return
+    if found != SEARCH_TEXT:
+        yield Problem("changed", environment.path, f"{path} is not what puts the links of projects on sys.path", path)
 
 
 def _difference(path: str, entry: RecordEntry) -> str:

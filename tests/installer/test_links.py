@@ -438,8 +438,13 @@ def test_the_pth_of_all_is_put_back(sources: Sources) -> None:
     commit(prepared, sources.environment.path, disk=DISK)
     pth = Path(sources.environment.site_packages[0], "interlock-editable-packages.pth")
     pth.unlink()
+    (problem,) = check_environment(sources.environment.path).problems
+    assert (problem.kind, problem.path) == ("missing", str(pth))
+    pth.write_text("../elsewhere\n", encoding="utf-8")
+    (problem,) = check_environment(sources.environment.path).problems
+    assert (problem.kind, problem.path) == ("changed", str(pth))
     assert commit(prepared, sources.environment.path, disk=DISK).changed
-    assert pth.exists()
+    assert check_environment(sources.environment.path).problems == ()
 
 
 def test_links_come_in_the_place_of_a_pth_and_go_again(sources: Sources) -> None:
