@@ -38,8 +38,8 @@ PREDICTABLE = frozenset(
         "uv_build",
     }
 )
-CODE = ("setup.py", "hatch_build.py", "pdm_build.py")
-"""Files that make the answer that of a program."""
+CODE = ("setup.py", "hatch_build.py", "hatch.toml", "pdm_build.py")
+"""Files that make the answer that of a program, or may name one."""
 
 # What differs from edge to edge, or from shell to shell, and no backend reads; nor does it what is interlock's.
 VARYING = frozenset({"OLDPWD", "PWD", "SHLVL", "_"})
@@ -94,10 +94,13 @@ def _read(path: str) -> list[str] | None:
 
 def _digest(directory: str, environment: BuildEnvironment, settings: ConfigSettings, kind: Kind) -> str:
     """Return the SHA-256 (hex) of what an answer depends on; "" where that is not known."""
-    table = read_pyproject(directory).get("build-system")
+    pyproject = read_pyproject(directory)
+    table = pyproject.get("build-system")
     backend = table.get("build-backend") if isinstance(table, dict) and "backend-path" not in table else None
     if backend not in PREDICTABLE or any(os.path.lexists(os.path.join(directory, name)) for name in CODE):
         return ""
+    if backend == "hatchling.build" and '"custom": ' in json.dumps(pyproject, default=str):
+        return ""  # a hook in a file of any name
     files = []
     for path in project_inputs(directory):
         try:

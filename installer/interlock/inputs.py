@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 __all__ = ["project_inputs", "read_pyproject", "unchanged_since"]
 
-ALWAYS = ("pyproject.toml", "setup.py", "setup.cfg", "MANIFEST.in", "meson.build", "CMakeLists.txt", "hatch_build.py")
+ALWAYS = (
+    *("pyproject.toml", "setup.py", "setup.cfg", "MANIFEST.in", "meson.build", "CMakeLists.txt"),
+    *("hatch.toml", "hatch_build.py"),
+)
 
 
 def project_inputs(directory: str) -> list[str]:

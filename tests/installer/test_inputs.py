@@ -20,8 +20,8 @@ def files(directory: Path, pyproject: str, *names: str) -> list[str]:
 
 
 def test_build_files_that_exist(tmp_path: Path) -> None:
-    found = files(tmp_path, "[project]\n", "setup.py", "MANIFEST.in", "README.md", "core.py", "meson.build")
-    assert found == ["MANIFEST.in", "meson.build", "pyproject.toml", "setup.py"]
+    found = files(tmp_path, "[project]\n", "setup.py", "MANIFEST.in", "README.md", "core.py", "meson.build", "hatch.toml")
+    assert found == ["MANIFEST.in", "hatch.toml", "meson.build", "pyproject.toml", "setup.py"]
 
 
 def test_a_file_that_does_not_exist_is_no_input(tmp_path: Path) -> None:

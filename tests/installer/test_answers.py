@@ -1,0 +1,232 @@
+"""What a backend has answered is asked no second time, and always where anything has changed that the answer depends on."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from interlock.answers import PREDICTABLE, build_requires, forget_answers
+from interlock.durable import Disk
+from interlock.errors import BackendError
+
+DISK = Disk("fast")
+PYPROJECT = """\
+[build-system]
+requires = []
+build-backend = "{backend}"
+
+[project]
+name = "core"
+version = "1.0"
+"""
+
+
+@dataclass
+class Asked:
+    """A project that counts how often its backend is asked."""
+
+    directory: str
+    answer: list[str] = field(default_factory=lambda: ["wheel"])
+    times: int = 0
+    meanwhile: Any = None
+
+    def get_requires(self, *_: object) -> list[str]:
+        self.times += 1
+        if self.meanwhile is not None:
+            self.meanwhile()
+        return self.answer
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("INTERLOCK_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.delenv("PYTEST_CURRENT_TEST")
+    return tmp_path / "cache" / "build-requires"
+
+
+def project(tmp_path: Path, backend: str = "setuptools.build_meta", more: str = "", name: str = "p") -> Asked:
+    (tmp_path / name).mkdir(exist_ok=True)
+    (tmp_path / name / "pyproject.toml").write_text(PYPROJECT.format(backend=backend) + more, encoding="utf-8")
+    return Asked(str(tmp_path / name))
+
+
+def ask(project: Asked, key: str = "key", settings: Any = None, kind: Any = "editable") -> list[str]:
+    environment: Any = SimpleNamespace(python="python", scripts="bin", receipt="receipt", key=key)
+    asked: Any = project
+    return build_requires(asked, environment, settings or {}, kind, DISK)
+
+
+def asks_again(project: Asked, **changed: Any) -> bool:
+    before = project.times
+    ask(project, **changed)
+    return project.times > before
+
+
+@pytest.mark.parametrize("backend", sorted(PREDICTABLE))
+def test_an_answer_is_kept(backend: str, tmp_path: Path) -> None:
+    one = project(tmp_path, backend)
+    assert ask(one) == ["wheel"]
+    one.answer = ["another"]
+    assert ask(one) == ["wheel"]
+    assert one.times == 1
+
+
+@pytest.mark.parametrize(
+    "backend", ["mesonpy", "scikit_build_core.build", "maturin", "backend", "setuptools.build_meta:__legacy__"]
+)
+def test_who_may_look_at_more_than_its_configuration_is_always_asked(backend: str, tmp_path: Path) -> None:
+    one = project(tmp_path, backend)
+    ask(one)
+    assert asks_again(one)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("setup.py", "from setuptools import setup\nsetup()\n"),
+        ("hatch_build.py", ""),
+        ("hatch.toml", ""),
+        ("pdm_build.py", ""),
+    ],
+)
+def test_a_program_is_always_asked(name: str, text: str, tmp_path: Path) -> None:
+    one = project(tmp_path)
+    (tmp_path / "p" / name).write_text(text, encoding="utf-8")
+    ask(one)
+    assert asks_again(one)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        '[tool.hatch.build.targets.wheel.hooks.custom]\npath = "scripts/make.py"\n',
+        '[tool.hatch.build.hooks.custom]\npath = "make.py"\n',
+        "[tool.hatch.metadata.hooks.custom]\n",
+    ],
+)
+def test_a_hook_of_hatch_s_in_a_file_of_any_name_is_always_asked(more: str, tmp_path: Path) -> None:
+    one = project(tmp_path, "hatchling.build", more)
+    ask(one)
+    assert asks_again(one)
+
+
+def test_a_backend_of_the_project_is_always_asked(tmp_path: Path) -> None:
+    one = project(tmp_path)
+    text = (tmp_path / "p" / "pyproject.toml").read_text(encoding="utf-8")
+    (tmp_path / "p" / "pyproject.toml").write_text(
+        text.replace("requires", 'backend-path = ["."]\nrequires'), encoding="utf-8"
+    )
+    ask(one)
+    assert asks_again(one)
+
+
+@pytest.mark.parametrize("name", ["pyproject.toml", "setup.cfg", "version.txt", "src/core/__init__.py"])
+def test_a_changed_file_is_asked_about(name: str, tmp_path: Path) -> None:
+    more = 'dynamic = ["readme"]\n[tool.setuptools]\npackage-dir = {"" = "src"}\n'
+    more += '[tool.setuptools.dynamic]\nreadme = {file = ["version.txt"]}\nversion = {attr = "core.__version__"}\n'
+    one = project(tmp_path, more=more)
+    (tmp_path / "p" / "src" / "core").mkdir(parents=True)
+    for each in ("setup.cfg", "version.txt", "src/core/__init__.py"):
+        (tmp_path / "p" / each).write_text("", encoding="utf-8")
+    ask(one)
+    assert not asks_again(one)
+    with (tmp_path / "p" / name).open("a", encoding="utf-8") as writer:
+        writer.write("# more\n")
+    assert asks_again(one)
+    assert not asks_again(one)
+
+
+def test_a_file_that_comes_or_goes_is_asked_about(tmp_path: Path) -> None:
+    one = project(tmp_path)
+    ask(one)
+    (tmp_path / "p" / "setup.cfg").write_text("[options]\nsetup_requires = x\n", encoding="utf-8")
+    assert asks_again(one)
+    (tmp_path / "p" / "setup.cfg").unlink()
+    assert not asks_again(one)  # that answer is known
+
+
+@pytest.mark.parametrize(
+    "changed", [{"key": "another"}, {"settings": {"a": "b"}}, {"settings": {"a": ["b", "c"]}}, {"kind": "wheel"}]
+)
+def test_other_circumstances_are_asked_about(changed: dict[str, Any], tmp_path: Path) -> None:
+    one = project(tmp_path)
+    ask(one)
+    assert asks_again(one, **changed)
+    assert not asks_again(one, **changed)
+    assert not asks_again(one)
+
+
+@pytest.mark.parametrize(
+    "name", ["CC", "SETUPTOOLS_SCM_PRETEND_VERSION", "PATH", "HATCH_BUILD_HOOKS_ENABLE", "ODD\udcff"]
+)
+def test_other_variables_are_asked_about(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = project(tmp_path)
+    ask(one)
+    monkeypatch.setenv(name, "changed\udcfe")
+    assert asks_again(one)
+    assert not asks_again(one)
+
+
+@pytest.mark.parametrize(
+    "name", ["PWD", "SHLVL", "OLDPWD", "_", "INTERLOCK_HELD", "INTERLOCK_WORKER", "INTERLOCK_TIMINGS"]
+)
+def test_what_differs_from_shell_to_shell_is_not(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = project(tmp_path)
+    ask(one)
+    monkeypatch.setenv(name, "changed")
+    assert not asks_again(one)
+
+
+def test_another_directory_has_an_answer_of_its_own(tmp_path: Path) -> None:
+    ask(project(tmp_path))
+    other = project(tmp_path, name="other")
+    assert asks_again(other)
+
+
+def test_a_change_while_it_is_asked_is_not_taken_for_known(tmp_path: Path) -> None:
+    one = project(tmp_path)
+    one.meanwhile = lambda: project(tmp_path, more="# changed\n")
+    ask(one)
+    one.meanwhile = None
+    assert asks_again(one)
+
+
+def test_a_failure_is_not_kept(tmp_path: Path, cache: Path) -> None:
+    one = project(tmp_path)
+
+    def fail() -> None:
+        raise BackendError("failed", advice="")
+
+    one.meanwhile = fail
+    with pytest.raises(BackendError):
+        ask(one)
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"{}", b"[1]", b"null", b"[\xff]", b"[" * 5000])
+def test_a_note_that_is_none_is_written_again(content: bytes, tmp_path: Path, cache: Path) -> None:
+    one = project(tmp_path)
+    ask(one)
+    (note,) = cache.iterdir()
+    note.write_bytes(content)
+    assert asks_again(one)
+    assert json.loads(note.read_bytes()) == ["wheel"]
+
+
+def test_notes_are_forgotten(tmp_path: Path, cache: Path) -> None:
+    forget_answers(None, DISK)  # there are none
+    ask(project(tmp_path))
+    ask(project(tmp_path, name="other"))
+    old, _ = sorted(cache.iterdir())
+    os.utime(old, (0, 0))
+    forget_answers(30, DISK)
+    assert not old.exists()
+    assert len(list(cache.iterdir())) == 1
+    forget_answers(None, DISK)
+    assert list(cache.iterdir()) == []
