@@ -271,10 +271,14 @@ def _link_changes(prepared: Prepared, old: set[str], others: Sequence[Installed]
 
 
 def _both(path: str, prepared: Prepared, owner: Installed, environment: Environment, more: str = "") -> FileConflict:
+    import shlex
+
     return FileConflict(
         f"{prepared.name} {prepared.version} and {owner.name} {owner.version} both ship {path}, "
         f"with different content, in {environment.path}",
-        advice=f"Rename one of them, or put the two projects into different environments{more}. Nothing was changed.",
+        advice=f"Rename one of them, or put the two projects into different environments{more}. If {owner.name} is what a "
+        f"project was called before, remove it: interlock uninstall --venv {shlex.quote(environment.path)} {owner.name}. "
+        "Nothing was changed.",
     )
 
 

@@ -369,6 +369,18 @@ def test_what_is_another_projects_is_a_conflict(
     assert (sources.content(), links_of(sources.environment)) == (content, links)
 
 
+def test_a_project_that_moved_under_a_new_name_is_told_how_to_remove_the_old_one(sources: Sources) -> None:
+    sources.install("core", *PACKAGE)
+    os.rename(sources.base / "sources" / "core", sources.base / "sources" / "heart")
+    with pytest.raises(FileConflict) as caught:
+        sources.install("heart", *PACKAGE)
+    path = sources.environment.path
+    assert f"interlock uninstall --venv {path} core. Nothing was changed" in caught.value.advice
+    uninstall(path, ["core"], disk=DISK)
+    sources.install("heart", *PACKAGE)
+    assert check_environment(path).problems == ()
+
+
 def test_a_project_under_a_new_name_shares_its_links_until_the_old_one_goes(sources: Sources) -> None:
     sources.install("core", *PACKAGE)
     source = sources.base / "sources" / "core"
