@@ -203,7 +203,10 @@ def connect(path: bytes) -> _socket.socket | None:
     """Connect to the worker that listens at a path, if it is this user's; None where nobody listens."""
     import _socket
 
-    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+    try:
+        connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+    except OSError:
+        return None  # a sandbox without sockets
     try:
         connection.connect(path)
         if peer(connection) == _own_uid():
