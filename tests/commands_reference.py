@@ -28,6 +28,8 @@ command prints nothing on success, because Ninja shows what an edge prints.
 | `INTERLOCK_LOCK_TIMEOUT` | the default of `--lock-timeout`, in seconds |
 | `INTERLOCK_TIMINGS` | a file to which each edge appends where its time went, a JSON line a span |
 | `INTERLOCK_UNPACKED_LIMIT` | the most bytes that a wheel may unpack to (default: 4 GiB) |
+| `INTERLOCK_WORKER` | 0: no [workers](../explanation/workers.md), each edge and each hook is a new process |
+| `INTERLOCK_WORKER_IDLE` | the seconds after which a worker ends that nobody has asked for anything (default: 10) |
 """
 
 
