@@ -52,9 +52,13 @@ class Ran:
 
 @dataclass(slots=True)
 class Outcome:
-    """A build as it goes on: `total` is the number of edges to run, which those that change nothing make smaller."""
+    """A build as it goes on: `total` is the number of edges to run, which those that change nothing make smaller.
+
+    `held_back` tells whether there were edges left that needed none of those that failed.
+    """
 
     total: int = 0
+    held_back: bool = False
     ran: list[Ran] = field(default_factory=list)
     status: Literal["up-to-date", "done", "failed", "interrupted"] = "up-to-date"
 
@@ -219,6 +223,7 @@ class _Build:
                 self._runner.kill()
         if outcome.ran:
             outcome.status = "failed" if outcome.failed else "done"
+        outcome.held_back = schedule.next() is not None
         return outcome
 
     @contextlib.contextmanager

@@ -203,7 +203,16 @@ def test_nothing_begins_after_a_failure(tmp_path: Path) -> None:
     assert outcome.code == 3
     assert outcome.failed[0].printed == "cannot make e0\n"
     assert outcome.total - len(outcome.ran) == 3
+    assert outcome.held_back
     assert not (out / "e0").exists()
+
+
+def test_nothing_is_held_back_where_all_that_is_left_needs_what_failed(tmp_path: Path) -> None:
+    out = write_build(tmp_path / "out", (SmallEdge("e0", ("s.txt",)), SmallEdge("e1", ("e0",))))
+    (out / "e0.fail").touch()
+    outcome = sync(out, jobs=1, failures=1)
+    assert outcome.total - len(outcome.ran) == 1
+    assert not outcome.held_back
 
 
 def test_what_runs_is_finished_after_a_failure(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def _tell_end(outcome: Outcome, seconds: float, arguments: argparse.Namespace) -
         names = ", ".join(each.edge.description for each in outcome.failed)
         rest = f"; {_count(left)} did not run" if left else ""
         sys.stderr.write(f"interlock: error: {_count(len(outcome.failed))} failed: {names}{rest}\n")
-        if left and arguments.keep_going:
+        if outcome.held_back:
             sys.stderr.write("  `-k 0` goes on with all that does not depend on them.\n")
     elif outcome.status == "interrupted":
         sys.stderr.write(f"interlock: error: interrupted; nothing is left half-done, {_count(left)} did not run\n")
