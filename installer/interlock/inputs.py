@@ -10,7 +10,6 @@ import glob
 import os
 from typing import TYPE_CHECKING, Any
 
-from interlock.distribution import normalize
 from interlock.documents import parse_toml
 
 if TYPE_CHECKING:
@@ -75,10 +74,7 @@ def _from_pyproject(data: dict[str, Any]) -> Iterator[str]:
     yield from _strings(_table(tool, "pdm", "version").get("path"))
     yield from _strings(_table(tool, "poetry").get("readme"))
     if "flit" in tool or "flit_core" in str(_table(data, "build-system").get("build-backend")):
-        module = str(
-            _table(tool, "flit", "module").get("name") or normalize(str(project.get("name"))).replace("-", "_")
-        )
-        yield from _module_files(module, ["", "src"])
+        yield from _from_flit(project, _table(tool, "flit"))
     yield from _from_backend_path(_table(data, "build-system"))
 
 
@@ -93,6 +89,16 @@ def _from_setuptools(table: dict[str, Any]) -> Iterator[str]:
             for rule in _table(table, "dynamic").values():
                 for attribute in _strings(rule.get("attr") if isinstance(rule, dict) else None):
                     yield from _module_files(attribute.rpartition(".")[0], [where])
+
+
+def _from_flit(project: dict[str, Any], table: dict[str, Any]) -> Iterator[str]:
+    """Yield the files that flit_core looks into for a version and a description."""
+    old = _table(table, "metadata")
+    yield from _strings(old.get("description-file"))
+    named = _table(table, "module").get("name") or old.get("module")
+    module = str(named or str(project.get("name")).replace("-", "_"))
+    for name in (module, *(f"{module}.{file}" for file in ("version", "_version", "__version__"))):
+        yield from _module_files(name, ["", "src"])
 
 
 def _from_setup_cfg(directory: str) -> Iterator[str]:

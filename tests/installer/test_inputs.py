@@ -20,7 +20,9 @@ def files(directory: Path, pyproject: str, *names: str) -> list[str]:
 
 
 def test_build_files_that_exist(tmp_path: Path) -> None:
-    found = files(tmp_path, "[project]\n", "setup.py", "MANIFEST.in", "README.md", "core.py", "meson.build", "hatch.toml")
+    found = files(
+        tmp_path, "[project]\n", "setup.py", "MANIFEST.in", "README.md", "core.py", "meson.build", "hatch.toml"
+    )
     assert found == ["MANIFEST.in", "hatch.toml", "meson.build", "pyproject.toml", "setup.py"]
 
 
@@ -54,7 +56,8 @@ def test_a_file_that_does_not_exist_is_no_input(tmp_path: Path) -> None:
         ('[tool.hatch.metadata.hooks.custom]\npath = "meta.py"', ["meta.py"]),
         ('[tool.pdm.version]\nsource = "file"\npath = "core.py"', ["core.py"]),
         ('[tool.poetry]\nreadme = ["README.md", "HISTORY.md"]', ["HISTORY.md", "README.md"]),
-        ('[build-system]\nbuild-backend = "flit_core.buildapi"\n[project]\nname = "My-Core"', ["my_core.py"]),
+        ('[build-system]\nbuild-backend = "flit_core.buildapi"\n[project]\nname = "My-Core"', ["My_Core.py"]),
+        ('[tool.flit.metadata]\nmodule = "core"\ndescription-file = "README.rst"', ["README.rst", "core/_version.py"]),
         ('[tool.flit.module]\nname = "core"', ["src/core/__init__.py"]),
         ('[build-system]\nbuild-backend = "tools.b:x"\nbackend-path = ["."]', ["tools/b.py", "tools/c/d.py"]),
     ],
