@@ -105,7 +105,10 @@ def changes_to_install(
     stale = [path for path in _dist_infos(previous, tree) if path != dist_info]
     retires = [path for path in stale if not _is_same(environment.absolute(path), environment.absolute(dist_info))]
     stays = {parent for path in new.values() for parent in (path, *_parents(path))}
-    leaves = _leaving(old - stays - set(clears), stale, others, tree)
+    # What is listed below a new link has left already: behind the link are the sources.
+    arriving = links.arrives if links else ()
+    gone = {path for path in old if _gives_way(path, arriving)} if arriving else set()
+    leaves = _leaving(old - stays - set(clears) - gone, stale, others, tree)
     return Change(
         tuple(sorted(directories)),
         tuple(arrives),
@@ -190,7 +193,20 @@ def _owned(distribution: Installed, tree: _Tree) -> set[str]:
             f"changed. Remove {distribution.directory} by hand, and what else there is of it, then run this again.",
         ) from error
     listed += [os.path.join(top, name) for top, _, names in os.walk(distribution.directory) for name in names]
-    return {relative for path in listed if (relative := tree.relative(path))}
+    return {relative for path in listed if (relative := tree.relative(path)) and not _is_behind_a_link(path, tree)}
+
+
+def _is_behind_a_link(path: str, tree: _Tree) -> bool:
+    """Tell whether a path among the links of projects leads on into sources: these may lie in the environment, too."""
+    if "/editable-packages/" not in path:
+        return False
+    from interlock.links import links_directory
+
+    base = tree.environment.absolute(links_directory(tree.environment.layout))
+    below = os.path.relpath(os.path.dirname(os.path.normpath(path)), base)
+    if below.split(os.sep)[0] in {"..", "."}:
+        return False
+    return os.path.realpath(os.path.join(base, below)) != os.path.join(os.path.realpath(base), below)
 
 
 class _Wanted:

@@ -12,6 +12,7 @@ import pytest
 
 from interlock.access import changing
 from interlock.check import check_environment
+from interlock.create import create_environment
 from interlock.environment import Environment
 from interlock.errors import FileConflict, UnsafePath
 from interlock.link_plan import MOST, LinkPlan, plan_links
@@ -281,6 +282,34 @@ CHANGES = {
     "another package": (PACKAGE, ("other/__init__.py",)),
     "module to package": (("ns.py",), PACKAGE),
 }
+
+
+@pytest.fixture(params=["beside the environment", "in the environment"])
+def anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> Sources:
+    """Return projects that may lie in the environment itself, where pip puts what it has cloned."""
+    environment, _ = create_environment(str(tmp_path / "env"), python=None, disk=DISK)
+    return Sources(tmp_path if request.param.startswith("beside") else Path(environment.path), environment)
+
+
+def test_what_is_listed_and_was_missing_is_not_removed_behind_a_new_link(anywhere: Sources) -> None:
+    anywhere.install("core", *NAMESPACE)
+    base = Path(anywhere.environment.site_packages[0]).parent / "editable-packages"
+    (base / "ns" / "c.py").unlink()
+    anywhere.install("core", "ns/__init__.py", "ns/c.py")
+    assert anywhere.links() == ["ns"]
+    uninstall(anywhere.environment.path, ["core"], disk=DISK)
+    assert (anywhere.base / "sources" / "core" / "src" / "ns" / "c.py").exists()
+
+
+def test_what_is_listed_behind_the_link_of_another_project_is_not_removed(anywhere: Sources) -> None:
+    anywhere.install("one", "ns/c.py")
+    base = Path(anywhere.environment.site_packages[0]).parent / "editable-packages"
+    (base / "ns" / "c.py").unlink()
+    (base / "ns" / ".one.links").unlink()
+    commit(anywhere.prepare("two", *PACKAGE, "ns/c.py"), anywhere.environment.path, disk=DISK)
+    content = anywhere.content()
+    uninstall(anywhere.environment.path, ["one"], disk=DISK)
+    assert (anywhere.content(), anywhere.links()) == (content, ["ns"])
 
 
 @pytest.mark.parametrize("version", ["1.0", "2.0"])
