@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from interlock.cache import cache_directory
 from interlock.documents import parse_json
@@ -40,6 +40,9 @@ PREDICTABLE = frozenset(
 )
 CODE = ("setup.py", "hatch_build.py", "hatch.toml", "pdm_build.py")
 """Files that make the answer that of a program, or may name one."""
+
+HARMLESS_HOOKS = frozenset({"vcs", "version"})
+"""Hooks of hatchling that ask for nothing."""
 
 # What differs from edge to edge, or from shell to shell, and no backend reads; nor does it what is interlock's.
 VARYING = frozenset({"OLDPWD", "PWD", "SHLVL", "_"})
@@ -99,10 +102,11 @@ def _digest(directory: str, environment: BuildEnvironment, settings: ConfigSetti
     backend = table.get("build-backend") if isinstance(table, dict) and "backend-path" not in table else None
     if backend not in PREDICTABLE or any(os.path.lexists(os.path.join(directory, name)) for name in CODE):
         return ""
-    if backend == "hatchling.build" and '"custom": ' in json.dumps(pyproject, default=str):
-        return ""  # a hook in a file of any name
+    if backend == "hatchling.build" and _has_hooks(pyproject):
+        return ""
     files = []
-    for path in project_inputs(directory):
+    # The receipt says what is installed: the same key is that of another plugin, once a project of the workspace has changed.
+    for path in [environment.receipt, *project_inputs(directory)]:
         try:
             with open(path, "rb") as reader:
                 files.append([path, hashlib.file_digest(reader, "sha256").hexdigest()])
@@ -111,3 +115,20 @@ def _digest(directory: str, environment: BuildEnvironment, settings: ConfigSetti
     variables = sorted(pair for pair in os.environ.items() if pair[0] not in VARYING and not pair[0].startswith(OURS))
     parts = [SCHEMA, directory, environment.key, kind, settings, files, variables]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _has_hooks(pyproject: dict[str, Any]) -> bool:
+    """Tell whether hatchling runs code besides its own that says what a build requires: a plugin's, or a file's."""
+    build = _table(pyproject, "tool", "hatch", "build")
+    targets = _table(build, "targets")
+    hooks = {
+        name for table in (build, *(_table(targets, target) for target in targets)) for name in _table(table, "hooks")
+    }
+    text = json.dumps(_table(pyproject, "tool", "hatch"), default=str)
+    return bool(hooks - HARMLESS_HOOKS) or any(f'"{word}' in text for word in ('custom": ', "require-runtime-"))
+
+
+def _table(data: object, *names: str) -> dict[str, Any]:
+    for name in names:
+        data = data.get(name) if isinstance(data, dict) else None
+    return data if isinstance(data, dict) else {}

@@ -56,8 +56,12 @@ def project(tmp_path: Path, backend: str = "setuptools.build_meta", more: str = 
     return Asked(str(tmp_path / name))
 
 
-def ask(project: Asked, key: str = "key", settings: Any = None, kind: Any = "editable") -> list[str]:
-    environment: Any = SimpleNamespace(python="python", scripts="bin", receipt="receipt", key=key)
+def ask(
+    project: Asked, key: str = "key", settings: Any = None, kind: Any = "editable", installed: str = "{}"
+) -> list[str]:
+    receipt = Path(project.directory).with_name("receipt.json")
+    receipt.write_text(installed, encoding="utf-8")
+    environment: Any = SimpleNamespace(python="python", scripts="bin", receipt=str(receipt), key=key)
     asked: Any = project
     return build_requires(asked, environment, settings or {}, kind, DISK)
 
@@ -108,9 +112,12 @@ def test_a_program_is_always_asked(name: str, text: str, tmp_path: Path) -> None
         '[tool.hatch.build.targets.wheel.hooks.custom]\npath = "scripts/make.py"\n',
         '[tool.hatch.build.hooks.custom]\npath = "make.py"\n',
         "[tool.hatch.metadata.hooks.custom]\n",
+        "[tool.hatch.build.hooks.a-plugin]\n",
+        "[tool.hatch.build.targets.wheel.hooks.a-plugin]\n",
+        "[tool.hatch.build.targets.wheel]\nrequire-runtime-dependencies = true\n",
     ],
 )
-def test_a_hook_of_hatch_s_in_a_file_of_any_name_is_always_asked(more: str, tmp_path: Path) -> None:
+def test_a_hook_of_hatch_s_is_always_asked(more: str, tmp_path: Path) -> None:
     one = project(tmp_path, "hatchling.build", more)
     ask(one)
     assert asks_again(one)
@@ -152,7 +159,14 @@ def test_a_file_that_comes_or_goes_is_asked_about(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "changed", [{"key": "another"}, {"settings": {"a": "b"}}, {"settings": {"a": ["b", "c"]}}, {"kind": "wheel"}]
+    "changed",
+    [
+        {"key": "another"},
+        {"installed": '{"plugin": "2"}'},
+        {"settings": {"a": "b"}},
+        {"settings": {"a": ["b", "c"]}},
+        {"kind": "wheel"},
+    ],
 )
 def test_other_circumstances_are_asked_about(changed: dict[str, Any], tmp_path: Path) -> None:
     one = project(tmp_path)
