@@ -7,6 +7,7 @@ import contextlib
 import importlib
 import importlib.machinery
 import os
+import resource
 import select
 import shutil
 import signal
@@ -101,6 +102,11 @@ class Own(Program):
     name = "interlock"
     has_one_use = False
     width = 2  # much of their time they wait, for a backend or for the disk
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Of a process that runs many jobs the time is that of all of them.
+        self.has_one_use = resource.getrlimit(resource.RLIMIT_CPU)[0] != resource.RLIM_INFINITY
 
     def load(self) -> None:
         importlib.import_module("interlock.preload")

@@ -69,11 +69,16 @@ def submit_edge(
     Raises:
         OSError: a worker cannot be had here and now.
     """
-    if not words or words[0] not in COMMANDS or not is_wanted(environ):
+    if not words or words[0] not in COMMANDS or not is_wanted(environ) or any(_is_own(word) for word in words):
         return None
     arguments = [word.encode("utf-8", "surrogateescape") for word in words]
     worker = own_worker(environ, isolated)
     return submit(worker, arguments, cwd=cwd, environ=environ, descriptors=descriptors, urgent=words[0] == "install")
+
+
+def _is_own(word: str) -> bool:
+    """Tell whether a word leads to what this process alone has: an open file (`--labels <(...)`), its terminal."""
+    return "/dev/fd/" in word or "/dev/tty" in word or "/proc/" in word
 
 
 def _wait(job: Job) -> int:
