@@ -168,14 +168,14 @@ def test_who_reads_the_output_waits_for_the_job_alone(scripts: Scripts) -> None:
 
 FAMILY = """
 import os, signal, subprocess, sys, time
-child = subprocess.Popen(["sleep", "60"])
+child = subprocess.Popen(["sleep", "600"])
 if os.fork() == 0:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    time.sleep(60)
+    time.sleep(600)
 with open("pids.tmp", "w") as writer:
     writer.write(f"{os.getpid()} {child.pid}")
 os.rename("pids.tmp", "pids")
-time.sleep(60)
+time.sleep(600)
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -17,6 +18,9 @@ import pytest
 
 if sys.platform != "linux":
     pytest.skip("workers are on Linux", allow_module_level=True)
+
+sys.path.insert(0, str(Path(__file__).parent))
+from projects import make_project
 
 from edges import EDGE, Runtime, children, is_alive, runtime_in_tmp, wait_for, workers_of
 
@@ -227,6 +231,25 @@ def test_more_clients_than_it_may_have_files(runtime: Runtime) -> None:
         for _ in range(48)
     ]
     all_succeed(processes)
+
+
+# What one edge leaves for the next
+
+
+def test_variables_and_words_of_one_edge_are_not_those_of_the_next(runtime: Runtime, tmp_path: Path) -> None:
+    """A process goes on to the next edge; and neither is what the worker was started with."""
+    runtime.interlock("venv", tmp_path / "env")
+    make_project(tmp_path / "p")
+    words = ["prepare", tmp_path / "p", "--venv", tmp_path / "env", "--output", tmp_path / "out" / "core"]
+    for number in range(3):
+        spans = tmp_path / f"spans {number}"
+        runtime.succeed(*words, "--stamp", f"{number}.stamp", cwd=tmp_path, INTERLOCK_TIMINGS=str(spans))
+        assert {json.loads(line)["edge"] for line in spans.read_text().splitlines()} == {f"{number}.stamp"}
+        before = spans.read_bytes()
+        runtime.succeed(*words, cwd=tmp_path)
+        assert spans.read_bytes() == before
+    assert runtime.served() == {"interlock": 6}
+    assert runtime.worker("interlock")["processes"] == 2
 
 
 # Which code it has

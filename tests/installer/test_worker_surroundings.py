@@ -196,6 +196,7 @@ def inherited_by(prefix: str, place: Path, runtime: Runtime) -> None:
         "trap '' INT HUP QUIT TERM",
         "trap '' USR1 CHLD TSTP",
         "ulimit -n 500",
+        "ulimit -S -n 500",
         "ulimit -c 0; ulimit -s 4096",
         "renice -n 5 -p $$ >/dev/null",
         "taskset -p 1 $$ >/dev/null",
