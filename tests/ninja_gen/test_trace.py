@@ -179,6 +179,20 @@ def test_a_trace_that_cannot_be_is_refused_before_the_build(tmp_path: Path, path
     assert not (root / "out").exists()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="named pipes")
+def test_a_trace_takes_the_place_of_no_device_and_no_link(tmp_path: Path) -> None:
+    root = workspace(tmp_path / "ws")
+    os.mkfifo(tmp_path / "pipe")
+    for name, target in (("out.json", "pipe"), ("link.json", "t.json")):
+        (tmp_path / name).symlink_to(target)
+    refused = interlock("build", "--trace", tmp_path / "out.json", cwd=root)
+    assert (refused.returncode, "that is no file" in refused.stderr) == (2, True)
+    assert (tmp_path / "pipe").is_fifo()
+    succeed("build", "--trace", tmp_path / "link.json", cwd=root)
+    assert (tmp_path / "link.json").is_symlink()
+    assert traced(tmp_path / "t.json")
+
+
 @posix_only
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["INT", "TERM"])
 def test_a_build_that_is_interrupted_leaves_a_trace(tmp_path: Path, number: signal.Signals) -> None:

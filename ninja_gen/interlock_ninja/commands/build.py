@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         environ["INTERLOCK_LOCK_TIMEOUT"] = str(arguments.lock_timeout)
     command += arguments.targets
     if arguments.trace:
-        return _traced(command, environ, out, os.path.abspath(arguments.trace), began_ns, disk)
+        return _traced(command, environ, out, os.path.realpath(arguments.trace), began_ns, disk)
     return become(command, environ)
 
 
@@ -94,12 +94,18 @@ def ninja_program() -> str:
 
 def _check_trace(path: str) -> None:
     """Refuse before the build what could not be written after it."""
-    directory = os.path.dirname(os.path.abspath(path))
-    if os.path.isdir(path) or not os.path.isdir(directory):
-        raise UsageError(
-            f"--trace {path}: {'that is a directory' if os.path.isdir(path) else f'there is no directory {directory}'}",
-            advice="Name a file in a directory that is there: --trace trace.json",
-        )
+    directory = os.path.dirname(os.path.realpath(path))
+    if os.path.isdir(path):
+        problem = "that is a directory"
+    elif os.path.exists(path) and not os.path.isfile(path):
+        problem = "that is no file, and would be replaced by one"  # /dev/stdout, /dev/null
+    elif not os.path.isdir(directory):
+        problem = f"there is no directory {directory}"
+    else:
+        return
+    raise UsageError(
+        f"--trace {path}: {problem}", advice="Name a file in a directory that is there: --trace trace.json"
+    )
 
 
 def _traced(command: list[str], environ: dict[str, str], out: str, path: str, began_ns: int, disk: Disk) -> int:
