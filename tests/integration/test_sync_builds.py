@@ -304,6 +304,15 @@ def test_errors_have_advice(tmp_path: Path) -> None:
         assert "Traceback" not in result.stderr
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell")
+def test_a_closed_output_is_nobody_to_tell(tmp_path: Path) -> None:
+    workspace(tmp_path)
+    command = [sys.executable, "-P", "-m", "interlock", "sync", "--root", str(tmp_path)]
+    result = subprocess.run(["sh", "-c", '"$@" >&-', "sh", *command], stderr=subprocess.PIPE, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "no work to do" in succeed("sync", "--root", tmp_path)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminal")
 def test_a_terminal_gets_a_bar(tmp_path: Path) -> None:
     import pty

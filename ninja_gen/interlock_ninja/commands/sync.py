@@ -103,7 +103,8 @@ def _build(out: str, arguments: argparse.Namespace, disk: Disk) -> Outcome:
 
 
 def _progress(arguments: argparse.Namespace) -> Progress:
-    if arguments.format == "json":
+    # Standard output may be closed: then there is nobody to tell.
+    if arguments.format == "json" or sys.stdout is None:
         return "none"
     return "bar" if sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and not arguments.verbose else "lines"
 
@@ -123,12 +124,11 @@ def _would_run(edges: list[BuildEdge], arguments: argparse.Namespace) -> int:
 
 def _tell_end(outcome: Outcome, seconds: float, arguments: argparse.Namespace) -> None:
     if arguments.format == "json":
-        print(json.dumps(_as_json(outcome, seconds), indent=1))
+        print(json.dumps(_as_json(outcome, seconds), indent=1), flush=True)
     elif outcome.status == "up-to-date":
         print("interlock: no work to do")
     elif outcome.status == "done":
         print(f"interlock: {_count(len(outcome.ran))} in {seconds:.1f} s")
-    sys.stdout.flush()
     left = outcome.total - len(outcome.ran)
     if outcome.failed:
         names = ", ".join(each.edge.description for each in outcome.failed)
