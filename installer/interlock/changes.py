@@ -15,7 +15,7 @@ from interlock.journal import directory_digest, listing_digest
 from interlock.staging import digest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from interlock.distribution import Installed
     from interlock.environment import Environment
@@ -225,12 +225,16 @@ class _Wanted:
         if base not in self._spelled:
             self._spelled[base] = {posixpath.relpath(path, base): path for path in self._paths}
         spelled = self._spelled[base]
-        try:
-            with open(os.path.join(distribution.directory, "RECORD"), encoding="utf-8", errors="replace") as reader:
-                lines = reader.read().splitlines()
-        except OSError:
-            return set()
-        return {spelled[path] for path in map(_listed_path, lines) if path in spelled}
+        return {spelled[path] for path in _listed_by(distribution) if path in spelled}
+
+
+def _listed_by(distribution: Installed) -> Iterator[str]:
+    try:
+        with open(os.path.join(distribution.directory, "RECORD"), encoding="utf-8", errors="replace") as reader:
+            lines = reader.read().splitlines()
+    except OSError:
+        return iter(())
+    return map(_listed_path, lines)
 
 
 def _listed_path(line: str) -> str:
@@ -283,7 +287,21 @@ def _link_changes(prepared: Prepared, old: set[str], others: Sequence[Installed]
     for path in set(found.arrives) - old:
         if os.path.lexists(environment.absolute(path)) and (owner := _owner_of(path, others, tree)) is not None:
             raise _both(path, prepared, owner, environment, ", or leave `links` off")
+    for path in found.arrives:
+        # What a directory had of others may be missing, and listed still: to remove it would remove sources behind the link.
+        was_directory = any(one.startswith(f"{path}/") for one in old)
+        if was_directory and (owner := _owner_below(path, others, tree)) is not None:
+            raise _both(path, prepared, owner, environment, ", or leave `links` off")
     return found
+
+
+def _owner_below(path: str, others: Sequence[Installed], tree: _Tree) -> Installed | None:
+    """Return the other distribution that lists something below a path (relative to the environment)."""
+    for other in others:
+        below = f"{posixpath.relpath(path, posixpath.dirname(tree.relative(other.directory)) or '.')}/"
+        if any(listed.startswith(below) for listed in _listed_by(other)):
+            return other
+    return None
 
 
 def _both(path: str, prepared: Prepared, owner: Installed, environment: Environment, more: str = "") -> FileConflict:

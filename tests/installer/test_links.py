@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -310,6 +311,16 @@ def test_what_is_listed_behind_the_link_of_another_project_is_not_removed(anywhe
     content = anywhere.content()
     uninstall(anywhere.environment.path, ["one"], disk=DISK)
     assert (anywhere.content(), anywhere.links()) == (content, ["ns"])
+
+
+def test_a_directory_that_another_project_lists_does_not_become_a_link(sources: Sources) -> None:
+    """Its uninstall, by whatever tool, would remove what it lists: through the link, from the sources."""
+    sources.install("one", "ns/a.py")
+    sources.install("two", "ns/b.py")
+    shutil.rmtree(Path(sources.environment.site_packages[0]).parent / "editable-packages")
+    with pytest.raises(FileConflict, match=r"two 1\.0 and one 1\.0 both ship \S*editable-packages/ns,"):
+        commit(sources.prepare("two", "ns/__init__.py", "ns/a.py"), sources.environment.path, disk=DISK)
+    assert sources.links() == []
 
 
 @pytest.mark.parametrize("version", ["1.0", "2.0"])
