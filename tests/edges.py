@@ -36,7 +36,8 @@ class Runtime:
     def environ(self, **more: str) -> dict[str, str]:
         own = {"XDG_RUNTIME_DIR": str(self.directory), "INTERLOCK_WORKER": "1", "INTERLOCK_WORKER_IDLE": "20"}
         environ = {**os.environ, **own, **self.more, **more}
-        environ.pop("PYTEST_CURRENT_TEST", None)  # another one each time that somebody looks
+        for name in {"PYTEST_CURRENT_TEST", "PYTHONUNBUFFERED"} - set(more):
+            environ.pop(name, None)
         return environ
 
     def edge(self, *words: str | Path, cwd: Path | None = None, **environ: str) -> subprocess.CompletedProcess[str]:

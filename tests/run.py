@@ -21,7 +21,10 @@ SCRIPTS = ENVIRONMENT / ("Scripts" if os.name == "nt" else "bin")
 
 # What workers run, once more by new processes: the reference that a worker must not differ from.
 WITHOUT_WORKERS = (
-    *(f"integration/test_{name}.py" for name in ("errors", "example_edges", "same_as_pip", "sync_builds", "workspaces")),
+    *(
+        f"integration/test_{name}.py"
+        for name in ("errors", "example_edges", "same_as_pip", "sync_builds", "workspaces")
+    ),
     *(f"installer/test_{name}.py" for name in ("backend_attacks", "hooks", "orphans", "prepare", "prepare_commands")),
 )
 

@@ -14,6 +14,7 @@ import tempfile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import TracebackType
     from typing import NoReturn
 
     from interlock._worker_programs import Program
@@ -203,7 +204,8 @@ def _perform(words: list[str], program: Program, start: Start) -> int:
         except SystemExit as stop:
             code = _exit_code(stop.code)
         except BaseException as error:  # noqa: BLE001  as the interpreter does
-            sys.excepthook(*sys.exc_info())
+            error = error.with_traceback(_without_our_frames(error.__traceback__))
+            sys.excepthook(type(error), error, error.__traceback__)
             interrupted = isinstance(error, KeyboardInterrupt)
         code = _finish(code, program, start)
         signal.pthread_sigmask(signal.SIG_BLOCK, GUARDED)
@@ -214,6 +216,13 @@ def _perform(words: list[str], program: Program, start: Start) -> int:
         os.kill(os.getpid(), signal.SIGINT)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     return code & 0xFF
+
+
+def _without_our_frames(trace: TracebackType | None) -> TracebackType | None:
+    """Return the part of a traceback that a new process would show."""
+    while trace is not None and os.path.basename(trace.tb_frame.f_code.co_filename).startswith("_worker_"):
+        trace = trace.tb_next
+    return trace
 
 
 def _finish(code: int, program: Program, start: Start) -> int:

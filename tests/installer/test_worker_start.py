@@ -144,6 +144,45 @@ def test_who_comes_while_its_processes_are_killed_is_served_or_told(runtime: Run
     assert runtime.served() == {"interlock": 40}
 
 
+def test_a_job_whose_process_ends_before_it_begins_is_given_to_another(runtime: Runtime) -> None:
+    runtime.succeed(*JOB)
+    (idle,) = children(runtime.worker("interlock")["pid"])
+    os.kill(idle, signal.SIGSTOP)
+    client = start(runtime)
+    wait_for(lambda: runtime.worker("interlock")["running"] == 1)
+    os.kill(idle, signal.SIGKILL)
+    all_succeed([client])
+    assert runtime.served() == {"interlock": 2}  # and not by the client itself
+
+
+def test_a_client_that_goes_before_its_job_begins_takes_the_process_with_it(runtime: Runtime) -> None:
+    runtime.succeed(*JOB)
+    (idle,) = children(runtime.worker("interlock")["pid"])
+    os.kill(idle, signal.SIGSTOP)
+    client = start(runtime)
+    wait_for(lambda: runtime.worker("interlock")["running"] == 1)
+    client.kill()
+    client.communicate()
+    wait_for(lambda: not is_alive(idle))
+    runtime.succeed(*JOB)
+    assert runtime.served() == {"interlock": 2}
+
+
+def test_a_signal_before_a_job_begins_is_its_own(runtime: Runtime) -> None:
+    """It waits until the process has taken the job on; the handlers of the job before would swallow it, or end by it."""
+    runtime.succeed(*JOB)
+    (idle,) = children(runtime.worker("interlock")["pid"])
+    os.kill(idle, signal.SIGSTOP)
+    client = start(runtime)
+    wait_for(lambda: runtime.worker("interlock")["running"] == 1)
+    client.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    os.kill(idle, signal.SIGCONT)
+    client.communicate(timeout=60)
+    assert client.returncode in {0, -signal.SIGTERM}  # it may have ended by then
+    runtime.succeed(*JOB)
+
+
 def test_a_socket_that_nobody_listens_at_is_replaced(runtime: Runtime) -> None:
     runtime.succeed(*JOB)
     worker = runtime.worker("interlock")

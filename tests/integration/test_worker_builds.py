@@ -381,7 +381,8 @@ class Hook(BuildHookInterface):
     def initialize(self, version, build_data):
         with open("running", "w"):
             pass
-        subprocess.run({command!r}, check=True, stdout=subprocess.DEVNULL)
+        surroundings = {environ!r}  # those of the outer one: the same workers are asked
+        subprocess.run({command!r}, check=True, stdout=subprocess.DEVNULL, env=surroundings)
 """
 
 
@@ -413,7 +414,7 @@ def test_builds_within_builds_do_not_wait_for_each_other(runtime: Runtime, tmp_p
             {
                 "pyproject.toml": text,
                 f"src/{outer.name}/__init__.py": "",
-                "hatch_build.py": HOOK.format(command=command),
+                "hatch_build.py": HOOK.format(command=command, environ=runtime.environ()),
             },
         )
         commands.append(
@@ -434,6 +435,7 @@ def test_builds_within_builds_do_not_wait_for_each_other(runtime: Runtime, tmp_p
         _, error = process.communicate(timeout=300)
         assert process.returncode == 0, error
     assert runtime.served()["interlock"] >= 2 * count
+    assert len([worker for worker in runtime.workers() if worker["runs"] == "interlock"]) == 1
 
 
 # Who may run how many
