@@ -42,7 +42,6 @@ class BuildEdge:
     depfile: bytes
     description: str
     pool: str
-    generator: bool
 
     @property
     def is_phony(self) -> bool:
@@ -166,7 +165,6 @@ class _Parser:
             self._value(b"depfile", scope, rule),
             self._value(b"description", scope, rule).decode("utf-8", "replace"),
             self._value(b"pool", scope, rule).decode(),
-            bool(self._value(b"generator", scope, rule)),
         )
 
     def _paths(self, text: bytes) -> list[bytes]:

@@ -38,13 +38,11 @@ def test_a_plan_comes_back() -> None:
     assert again.order_only == (f"{ODD}2".encode(),)
     assert again.description == "install core"
     assert again.depfile == f"{edge.stamp}.d".encode()
-    assert not again.generator
     assert found.pools[again.pool] > 0
     words = ["install", "--venv", ODD, "--stamp", edge.stamp, "--depfile", f"{edge.stamp}.d"]
     assert shlex.split(again.command_line) == ["/usr/bin/py thon", "-I", "a$b", *words]
     assert found.defaults == (b"all",)
     assert found.edges[b"v__all"].inputs == (edge.stamp.encode(),)
-    assert found.edges[b"build.ninja"].generator
 
 
 def test_commands_are_those_of_ninja(tmp_path: Path, ninja: str) -> None:
