@@ -21,6 +21,8 @@ AT_START = (
 )
 
 INTERRUPTED = 130
+ENDS_WITHIN = 10.0
+"""The seconds that a job has to end by itself when it is told to; what it has started has fewer (`programs`)."""
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -82,15 +84,34 @@ def _is_own(word: str) -> bool:
 
 
 def _wait(job: Job) -> int:
-    """Wait for a job, and hand on the signals that would end this process."""
+    """Wait for a job, and hand on the signals that would end this process.
+
+    The first one is an interrupt here too: a worker that is stopped itself (SIGSTOP) hands on nothing, and says nothing.
+    """
     import _signal  # type: ignore[import-not-found]  # signal loads enum
 
+    told: list[int] = []
+
+    def hand_on(received: int, _: object) -> None:
+        job.send_signal(received)
+        told.append(received)
+        if len(told) == 1:
+            raise KeyboardInterrupt
+
     handlers = {number: _signal.getsignal(number) for number in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP)}
-    for number, handler in handlers.items():
-        if handler != _signal.SIG_IGN:
-            _signal.signal(number, lambda received, _: job.send_signal(received))
     try:
+        for number, handler in handlers.items():
+            if handler != _signal.SIG_IGN:
+                _signal.signal(number, hand_on)
         return job.wait()
+    except KeyboardInterrupt:
+        if not told:
+            raise
+        try:
+            return job.wait(ENDS_WITHIN)
+        except TimeoutError:
+            job.close()
+            return -told[0]
     finally:
         for number, handler in handlers.items():
             _signal.signal(number, handler)
