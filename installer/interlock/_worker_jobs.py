@@ -143,11 +143,15 @@ class Client:
 def run_job(client: Client, program: Program, start: Start) -> NoReturn:
     """Be the process that the client asked for. Runs in a child, its guarded signals blocked, and never returns."""
     try:
-        words = _put_on(client, client.descriptors[3:], start, _hold_on(start))
+        lifeline = _hold_on(start)
+        words = _put_on(client, client.descriptors[3:], start, lifeline)
     except (OSError, ValueError) as error:
         client.reply(f"!{error}")
         os._exit(1)
-    os._exit(_perform(words, program, start))
+    code = _perform(words, program, start)
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(lifeline, fcntl.F_SETOWN, 0)  # what it leaves running is nobody's any more
+    os._exit(code)
 
 
 def run_jobs(channel: socket.socket, program: Program, start: Start) -> NoReturn:

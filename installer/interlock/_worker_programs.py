@@ -42,6 +42,9 @@ KNOWN = {
 }
 """The backends that a worker loads, and the packages that are theirs: plugins, of whoever, are not loaded here."""
 
+MOST_OPEN = 1024
+"""More files than a worker has open while it loads."""
+
 LONGEST_TRIAL = 20.0
 """The seconds that a build of the made-up project may take."""
 
@@ -172,11 +175,16 @@ def _modules_of_a_build(backend: str) -> Iterator[str]:
     A child builds the made-up project, so that no trace of a build is left in the worker but what is loaded.
     """
     read, write = os.pipe()
+    directory = tempfile.mkdtemp(prefix="interlock-worker-")
+    tempfile.tempdir = None  # each job finds its own
     pid = os.fork()
     if not pid:
         os.setpgid(0, 0)
+        # Not the socket: while this worker loads, who waits there is to learn if it dies.
+        os.closerange(3, write)
+        os.closerange(write + 1, write + MOST_OPEN)
         try:
-            os.write(write, "\n".join(_build(backend)).encode())
+            os.write(write, "\n".join(_build(backend, directory)).encode())
         finally:
             os._exit(0)
     os.close(write)
@@ -191,32 +199,28 @@ def _modules_of_a_build(backend: str) -> Iterator[str]:
             os.killpg(pid, signal.SIGKILL)
     os.close(read)
     os.waitpid(pid, 0)
+    shutil.rmtree(directory, ignore_errors=True)
     yield from names.decode().split()
 
 
-def _build(backend: str) -> list[str]:
-    """Build the made-up project here, and return which modules that has loaded."""
+def _build(backend: str, directory: str) -> list[str]:
+    """Build the made-up project in an empty directory, and return which modules that has loaded."""
     before = set(sys.modules)
-    directory = tempfile.mkdtemp(prefix="interlock-worker-")
-    try:
-        package = os.path.join(directory, "src", "made_up")
-        os.makedirs(package)
-        for path, text in (
-            (os.path.join(directory, "pyproject.toml"), MADE_UP.format(backend=backend)),
-            (os.path.join(package, "__init__.py"), '"""Nothing."""\n'),
-        ):
-            with open(path, "w", encoding="utf-8") as writer:
-                writer.write(text)
-        os.chdir(directory)
-        name, _, attribute = backend.partition(":")
-        hooks = importlib.import_module(name)
-        hooks = getattr(hooks, attribute) if attribute else hooks
-        with contextlib.suppress(Exception, SystemExit):
-            hooks.get_requires_for_build_editable({})
-            hooks.build_editable(directory, {}, None)
-    finally:
-        os.chdir("/")
-        shutil.rmtree(directory, ignore_errors=True)
+    package = os.path.join(directory, "src", "made_up")
+    os.makedirs(package)
+    for path, text in (
+        (os.path.join(directory, "pyproject.toml"), MADE_UP.format(backend=backend)),
+        (os.path.join(package, "__init__.py"), '"""Nothing."""\n'),
+    ):
+        with open(path, "w", encoding="utf-8") as writer:
+            writer.write(text)
+    os.chdir(directory)
+    name, _, attribute = backend.partition(":")
+    hooks = importlib.import_module(name)
+    hooks = getattr(hooks, attribute) if attribute else hooks
+    with contextlib.suppress(Exception, SystemExit):
+        hooks.get_requires_for_build_editable({})
+        hooks.build_editable(directory, {}, None)
     own = KNOWN[backend]
     return [name for name in sys.modules if name not in before and (name.split(".")[0] in own or _is_pythons(name))]
 

@@ -53,7 +53,7 @@ def submit_hook(
         python,
         script,
         backend,
-        f"{__version__} {receipt.st_ino} {receipt.st_mtime_ns} {program.st_ino} {program.st_mtime_ns}",
+        f"{__version__} {receipt.st_ino} {receipt.st_ctime_ns} {program.st_ino} {program.st_mtime_ns}",
         *(f"{name}={value}" for name, value in fixed),
     ]
     worker = Worker(

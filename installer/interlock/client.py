@@ -157,10 +157,10 @@ def situation() -> tuple[bytes, bytes] | None:
         root = posix.stat("/")
         lines = _read("/proc/self/status").splitlines()
         umask = next((line.split()[1] for line in lines if line.startswith(UMASK)), None)
-        policy = posix.sched_getscheduler(0)
         parts = [
             *(_link(f"/proc/self/ns/{name}") for name in NAMESPACES),
-            b"%d %d %d %d" % (root.st_dev, root.st_ino, posix.getpriority(posix.PRIO_PROCESS, 0), policy),
+            b"%d %d %d %d" % (root.st_dev, root.st_ino, posix.getpriority(posix.PRIO_PROCESS, 0), _policy()),
+            _read("/proc/sys/kernel/random/boot_id"),  # another host may share the directory
             *(_read(f"/proc/self/{name}") for name in ("cgroup", "limits", "oom_score_adj")),
             *(_without_own(line) for line in lines if line.startswith(STATUS)),
             _personality(),
@@ -168,6 +168,15 @@ def situation() -> tuple[bytes, bytes] | None:
     except OSError:
         return None
     return None if umask is None else (b"\n".join(parts), umask)
+
+
+def _policy() -> int:
+    import posix
+
+    try:
+        return posix.sched_getscheduler(0)
+    except OSError:  # musl has none
+        return -1
 
 
 def _without_own(line: bytes) -> bytes:

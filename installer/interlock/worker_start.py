@@ -66,6 +66,7 @@ def _launch(worker: Worker, path: bytes) -> None:
 
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)  # of a worker that was killed
+    _sweep(os.path.dirname(path), path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(path)  # nobody else comes into its directory
         listener.listen(BACKLOG)
@@ -82,3 +83,27 @@ def _launch(worker: Worker, path: bytes) -> None:
             start_new_session=True,
             check=True,
         )
+
+
+def _sweep(directory: bytes, new: bytes) -> None:
+    """Remove what killed workers have left: their keys are those of a shell, or a checkout, that may never come back."""
+    import fcntl
+
+    for name in os.listdir(directory):
+        lock = os.path.join(directory, name)
+        path = lock.removesuffix(b".lock") + b".sock"
+        if not name.endswith(b".lock") or path == new:
+            continue
+        with contextlib.suppress(OSError):
+            descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                # Under its lock: the socket of a worker that starts is there before it listens.
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if (found := connect(path)) is not None:
+                    found.close()
+                    continue
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
+                os.unlink(lock)
+            finally:
+                os.close(descriptor)

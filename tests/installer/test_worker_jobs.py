@@ -71,7 +71,7 @@ class Scripts:
 
 @pytest.fixture(scope="module")
 def module_runtime() -> Iterator[dict[str, str]]:
-    with runtime_in_tmp() as runtime:
+    with runtime_in_tmp(INTERLOCK_WORKER_IDLE="300") as runtime:  # its end would kill what a job has left
         yield runtime.environ()
 
 

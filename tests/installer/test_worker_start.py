@@ -194,6 +194,20 @@ def test_a_socket_that_nobody_listens_at_is_replaced(runtime: Runtime) -> None:
     assert runtime.worker("interlock")["socket"] == worker["socket"]
 
 
+def test_what_killed_workers_have_left_goes_when_another_starts(runtime: Runtime) -> None:
+    runtime.succeed(*JOB)
+    worker = runtime.worker("interlock")
+    os.kill(worker["pid"], signal.SIGKILL)
+    wait_for(lambda: not is_alive(worker["pid"]))
+    socket_path = Path(worker["socket"])
+    left = [socket_path, socket_path.with_suffix(".lock")]
+    assert all(path.exists() for path in left)
+    runtime.succeed(*JOB, TZ="Asia/Tokyo")
+    assert not any(path.exists() for path in left)
+    runtime.succeed(*JOB)
+    assert len(runtime.workers()) == 2  # the sweep of the second leaves the first
+
+
 def test_a_worker_whose_socket_is_removed_ends(runtime: Runtime) -> None:
     runtime.succeed(*JOB)
     shutil.rmtree(runtime.directory / "interlock")

@@ -61,5 +61,5 @@ class Run:
             write_depfile(arguments.depfile, target, [*map(relative_path, inputs), *fixed], disk=self.disk)
         if arguments.stamp:
             write_stamp(arguments.stamp, receipt, started_ns=self.started_ns, disk=self.disk)
-        else:
+        elif sys.stdout is not None:
             sys.stdout.write(line + "\n")  # one write: many edges share a terminal
