@@ -70,9 +70,14 @@ def test_a_disk_that_refuses_is_an_error_that_names_the_place(tmp_path: Path) ->
 
 def test_after_a_failure_nothing_is_waited_for(tmp_path: Path) -> None:
     platform = Watched()
-    with pytest.raises(KeyboardInterrupt), together(Disk(platform=platform), str(tmp_path)) as disk:
-        disk.write(str(tmp_path / "a"), b"1")
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with together(Disk(platform=platform), str(tmp_path)) as disk:
+            disk.write(str(tmp_path / "a"), b"1")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert platform.synced == []
 
 
