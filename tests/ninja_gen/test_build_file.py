@@ -24,7 +24,9 @@ def small(text: str) -> BuildFile:
 
 def written(*edges: Edge, aliases: tuple[Alias, ...] = ()) -> str:
     words = ["/usr/bin/py thon", "-I", "a$b"]
-    return ninja_text(Plan(edges, aliases), command=words, edge_command=words, regenerate=["--root", ".."], platform="linux")
+    return ninja_text(
+        Plan(edges, aliases), command=words, edge_command=words, regenerate=["--root", ".."], platform="linux"
+    )
 
 
 def test_a_plan_comes_back() -> None:
