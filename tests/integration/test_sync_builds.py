@@ -108,7 +108,7 @@ def test_a_project_that_fails(tmp_path: Path, ninja: str) -> None:
     assert "FAILED: prepare core (exit code 40)" in result.stdout
     assert "To see it again: interlock prepare" in result.stdout, "the edge's output is shown whole"
     assert "1 edge failed: prepare core; 3 edges did not run" in result.stderr
-    assert "Traceback" not in result.stdout + result.stderr
+    assert "Traceback" not in result.stderr  # what the backend printed is in stdout
     assert "install other" in result.stdout
     broken.write_bytes(whole)
     assert ran(succeed("sync", "--root", tmp_path)) == [
