@@ -19,12 +19,10 @@ ENVIRONMENT = ROOT / "out" / "test-environment" / "{}.{}".format(*sys.version_in
 SCRIPTS = ENVIRONMENT / ("Scripts" if os.name == "nt" else "bin")
 
 
-# What workers run, once more by new processes: the reference that a worker must not differ from.
+# What workers run, once more by new processes: the reference that a worker must not differ from. Whole builds of both are
+# compared by tests/integration/test_worker_builds.py.
 WITHOUT_WORKERS = (
-    *(
-        f"integration/test_{name}.py"
-        for name in ("errors", "example_edges", "same_as_pip", "sync_builds", "workspaces")
-    ),
+    *(f"integration/test_{name}.py" for name in ("errors", "example_edges", "same_as_pip")),
     *(f"installer/test_{name}.py" for name in ("backend_attacks", "hooks", "orphans", "prepare", "prepare_commands")),
 )
 
