@@ -230,7 +230,7 @@ def _projects(directory: Path) -> list[Target]:
 def _formats(directory: Path) -> list[Target]:
     path = directory / "one"
     manifest = {
-        "schema": 1,
+        "schema": 2,
         "name": "core",
         "normalized": "core",
         "version": "1.0",
@@ -242,6 +242,7 @@ def _formats(directory: Path) -> list[Target]:
         "files": [{"path": "lib/core.pth", "sha256": "00", "size": 5, "executable": False}],
         "requires": [{"requirement": "a>=1", "name": "a", "specifier": ">=1", "extras": ["x"], "url": ""}],
         "requires_python": ">=3.8",
+        "links": [{"path": "lib/editable-packages/core", "target": "/src/core"}],
         "digest": "",
     }
     for name in ("other.txt", "x"):

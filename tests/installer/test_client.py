@@ -19,9 +19,9 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("workers are on Linux", allow_module_level=True)
 
-from edges import EDGE, Runtime, runtime_in_tmp
 from interlock.client import connect, directory, is_wanted, peer, situation
 from interlock.own_worker import AT_START, own_worker
+from worker_runtime import EDGE, Runtime, runtime_in_tmp
 
 NOBODY = 65534
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")

@@ -16,10 +16,10 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from prepared_trees import make_prepared
 
-from edges import EDGE, Runtime, runtime_in_tmp
 from interlock.durable import Disk
 from interlock.environment import Environment, record_identity
 from trees import pyproject, write_tree
+from worker_runtime import EDGE, Runtime, runtime_in_tmp
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="workers are on Linux")
 

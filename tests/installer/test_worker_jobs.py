@@ -14,9 +14,9 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("workers are on Linux", allow_module_level=True)
 
-from edges import is_alive, runtime_in_tmp, wait_for
 from interlock.backend_worker import SCRIPT
 from interlock.client import Job, Worker, WorkerLost, submit
+from worker_runtime import is_alive, runtime_in_tmp, wait_for
 
 Run = Callable[..., "tuple[int, bytes, bytes]"]
 

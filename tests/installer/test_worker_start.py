@@ -22,7 +22,7 @@ if sys.platform != "linux":
 sys.path.insert(0, str(Path(__file__).parent))
 from projects import make_project
 
-from edges import EDGE, Runtime, children, is_alive, runtime_in_tmp, wait_for, workers_of
+from worker_runtime import EDGE, Runtime, children, is_alive, runtime_in_tmp, wait_for, workers_of
 
 JOB = ("install", "--help")  # the smallest one
 ROUNDS = int(os.environ.get("INTERLOCK_TEST_ROUNDS", "1"))

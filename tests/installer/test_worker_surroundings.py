@@ -14,7 +14,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from edges import Runtime, runtime_in_tmp
+from worker_runtime import Runtime, runtime_in_tmp
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers are on Linux")
 

@@ -19,11 +19,11 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("workers are on Linux", allow_module_level=True)
 
-from edges import EDGE, Runtime, children, is_alive, runtime_in_tmp, wait_for, workers_of
 from interlock_ninja.commands.build import ninja_program
 from interlock_runner import verify
 from monorepos import materialise
 from trees import pyproject, write_tree
+from worker_runtime import EDGE, Runtime, children, is_alive, runtime_in_tmp, wait_for, workers_of
 
 ROUNDS = int(os.environ.get("INTERLOCK_TEST_ROUNDS", "1"))
 INTERLOCK = [sys.executable, "-P", "-m", "interlock"]
