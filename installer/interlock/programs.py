@@ -192,5 +192,6 @@ def _end(processes: Collection[Running]) -> None:
         for process in processes:
             process.kill()
         for process in processes:
-            with contextlib.suppress(ConnectionError):  # of a worker that has ended, and its jobs with it
-                process.wait()
+            # A worker may have ended, and its jobs with it; or it is stopped, and does that when it goes on.
+            with contextlib.suppress(subprocess.TimeoutExpired, OSError):
+                process.wait(GRACE)
