@@ -25,13 +25,28 @@ COLOURS = {"interlock": "a", "uv, an edge each": "b", "one uv": "c"}
 STYLE = """
   text { font: 13px system-ui, sans-serif; fill: #24292f } .quiet { fill: #57606a; font-size: 12px } .grid { stroke: #d0d7de }
   .line { fill: none; stroke-width: 2.5 } .dot { stroke: none }
-  .a { --c: #0969da } .b { --c: #cf222e } .c { --c: #9a6700 } .d { --c: #1a7f37 } .e { --c: #8250df } .f { --c: #bf3989 }
-  .g { --c: #57606a } .h { --c: #0e8a8a } .i { --c: #bc4c00 } .j { --c: #8c959f }
-  .line { stroke: var(--c) } .dot { fill: var(--c) }
+  .dot.a { fill: #0969da } .line.a { stroke: #0969da }
+  .dot.b { fill: #cf222e } .line.b { stroke: #cf222e }
+  .dot.c { fill: #9a6700 } .line.c { stroke: #9a6700 }
+  .dot.d { fill: #1a7f37 } .line.d { stroke: #1a7f37 }
+  .dot.e { fill: #8250df } .line.e { stroke: #8250df }
+  .dot.f { fill: #bf3989 } .line.f { stroke: #bf3989 }
+  .dot.g { fill: #57606a } .line.g { stroke: #57606a }
+  .dot.h { fill: #0e8a8a } .line.h { stroke: #0e8a8a }
+  .dot.i { fill: #bc4c00 } .line.i { stroke: #bc4c00 }
+  .dot.j { fill: #8c959f } .line.j { stroke: #8c959f }
   @media (prefers-color-scheme: dark) {
     text { fill: #e6edf3 } .quiet { fill: #9198a1 } .grid { stroke: #3d444d }
-    .a { --c: #58a6ff } .b { --c: #ff7b72 } .c { --c: #d29922 } .d { --c: #3fb950 } .e { --c: #bc8cff } .f { --c: #f778ba }
-    .g { --c: #9198a1 } .h { --c: #39c5cf } .i { --c: #ffa657 } .j { --c: #6e7681 }
+    .dot.a { fill: #58a6ff } .line.a { stroke: #58a6ff }
+    .dot.b { fill: #ff7b72 } .line.b { stroke: #ff7b72 }
+    .dot.c { fill: #d29922 } .line.c { stroke: #d29922 }
+    .dot.d { fill: #3fb950 } .line.d { stroke: #3fb950 }
+    .dot.e { fill: #bc8cff } .line.e { stroke: #bc8cff }
+    .dot.f { fill: #f778ba } .line.f { stroke: #f778ba }
+    .dot.g { fill: #9198a1 } .line.g { stroke: #9198a1 }
+    .dot.h { fill: #39c5cf } .line.h { stroke: #39c5cf }
+    .dot.i { fill: #ffa657 } .line.i { stroke: #ffa657 }
+    .dot.j { fill: #6e7681 } .line.j { stroke: #6e7681 }
   }
 """
 
