@@ -48,6 +48,7 @@ class Running(Protocol):
 
 
 _running: set[Running] = set()
+_are_ended = threading.Event()
 
 
 class Output:
@@ -164,11 +165,14 @@ def _interrupt(*_: object) -> NoReturn:
 
 def end_running() -> None:
     """End the programs that other threads run: an interrupt reaches the main thread alone."""
+    _are_ended.set()
     _end(list(_running))
 
 
 def _wait(process: Running) -> int:
     _running.add(process)
+    if _are_ended.is_set():  # it was started at the moment in which all others were told to end
+        process.kill()
     try:
         return process.wait()
     except KeyboardInterrupt:
