@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import builtins
 import contextlib
 import importlib
@@ -70,7 +71,7 @@ made-up = "made_up:main"
 """
 
 
-class Program:
+class Program(abc.ABC):
     """What a worker runs; `refusal` says why it cannot, if it cannot."""
 
     name = ""
@@ -83,6 +84,7 @@ class Program:
     def __init__(self) -> None:
         self.before: dict[str, tuple[int, int, int]] = {}
 
+    @abc.abstractmethod
     def load(self) -> None:
         """Load the code."""
 
@@ -94,9 +96,9 @@ class Program:
         """Tell whether a new process would run other code by now."""
         return any(_written(path) != before for path, before in self.before.items())
 
+    @abc.abstractmethod
     def run(self, words: list[str]) -> int:
         """Run it, in a child, and return its exit code."""
-        raise NotImplementedError
 
 
 class Own(Program):

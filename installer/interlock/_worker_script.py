@@ -18,6 +18,7 @@ if not getattr(sys.flags, "safe_path", False):
     del sys.path[0]  # the directory of this file is nobody's to import from
 
 # All that comes with Python and is needed below, before another directory is looked into.
+import abc
 import atexit
 import builtins
 import contextlib

@@ -15,6 +15,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from interlock.cache import cache_directory
+from interlock.client import settled
 from interlock.documents import parse_json
 from interlock.inputs import project_inputs, read_pyproject
 
@@ -43,10 +44,6 @@ CODE = ("setup.py", "hatch_build.py", "hatch.toml", "pdm_build.py")
 
 HARMLESS_HOOKS = frozenset({"vcs", "version"})
 """Hooks of hatchling that ask for nothing."""
-
-# What differs from edge to edge, or from shell to shell, and no backend reads; nor does it what is interlock's.
-VARYING = frozenset({"OLDPWD", "PWD", "SHLVL", "_"})
-OURS = "INTERLOCK_"
 
 
 def build_requires(
@@ -112,8 +109,7 @@ def _digest(directory: str, environment: BuildEnvironment, settings: ConfigSetti
                 files.append([path, hashlib.file_digest(reader, "sha256").hexdigest()])
         except OSError:
             return ""
-    variables = sorted(pair for pair in os.environ.items() if pair[0] not in VARYING and not pair[0].startswith(OURS))
-    parts = [SCHEMA, directory, environment.key, kind, settings, files, variables]
+    parts = [SCHEMA, directory, environment.key, kind, settings, files, settled(os.environ)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

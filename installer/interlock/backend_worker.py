@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from interlock import __version__
 from interlock._worker_programs import KNOWN
-from interlock.client import Worker, WorkerLost, is_wanted, submit
+from interlock.client import Worker, WorkerLost, is_wanted, settled, submit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,9 +23,7 @@ __all__ = ["WorkerLost", "submit_hook"]
 BACKEND = "_PYPROJECT_HOOKS_BUILD_BACKEND"
 BACKEND_PATH = "_PYPROJECT_HOOKS_BACKEND_PATH"
 
-# What differs from edge to edge, shell to shell or test to test, and is nothing that a backend reads when it is loaded.
-VARYING = frozenset({"OLDPWD", "PWD", "PYTEST_CURRENT_TEST", "SHLVL", "_"})
-OURS = "INTERLOCK_"
+SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_worker_script.py")
 
 
 def submit_hook(
@@ -48,13 +46,12 @@ def submit_hook(
         receipt, program = os.stat(watched), os.stat(python)
     except OSError:
         return None  # it goes away
-    fixed = sorted(pair for pair in environ.items() if pair[0] not in VARYING and not pair[0].startswith(OURS))
     key = [
         python,
         script,
         backend,
         f"{__version__} {receipt.st_ino} {receipt.st_ctime_ns} {program.st_ino} {program.st_mtime_ns}",
-        *(f"{name}={value}" for name, value in fixed),
+        *(f"{name}={value}" for name, value in settled(environ)),
     ]
     worker = Worker(
         [python, SCRIPT, "backend", script, backend, watched],
@@ -68,6 +65,3 @@ def submit_hook(
         environ=variables,
         descriptors=descriptors,
     )
-
-
-SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_worker_script.py")

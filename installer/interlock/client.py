@@ -19,12 +19,15 @@ if TYPE_CHECKING:
     import _socket
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["Job", "Worker", "WorkerLost", "directory", "is_wanted", "situation", "submit"]
+__all__ = ["Job", "Worker", "WorkerLost", "directory", "is_wanted", "settled", "situation", "submit"]
 
 SWITCH = b"INTERLOCK_WORKER"
 PROTOCOL = b"2"
 HEADER = 8
 """The hexadecimal digits in front of a request that say how many bytes it has."""
+
+VARYING = frozenset({"OLDPWD", "PWD", "PYTEST_CURRENT_TEST", "SHLVL", "_"})
+"""What differs from edge to edge, shell to shell or test to test, and is nothing that a backend reads."""
 
 REFUSED = b"!"
 LONGEST_PATH = 107
@@ -108,6 +111,11 @@ class Job:
     def close(self) -> None:
         """Let go of the job: it is killed, if it has not ended."""
         self._connection.close()
+
+
+def settled(environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the variables that a backend could read and that are the same for all of a build, sorted."""
+    return sorted(pair for pair in environ.items() if pair[0] not in VARYING and not pair[0].startswith("INTERLOCK_"))
 
 
 def is_wanted(environ: Mapping[bytes, bytes], platform: str = sys.platform) -> bool:

@@ -1,7 +1,7 @@
 """Symbolic links in the place of paths on sys.path: where they lie in an environment, and what is noted of them.
 
     lib/python3.X/site-packages/interlock-editable-packages.pth    one line for all projects: ../editable-packages
-    lib/python3.X/editable-packages/core -> /work/libs/core/src/core
+    lib/python3.X/editable-packages/core -> /home/you/repo/libs/core/src/core
     lib/python3.X/editable-packages/.core.links                    which links are core's, and where they lead
 
 Not in site-packages: what another installer writes to `site-packages/core` must never land in the sources behind a link. Each

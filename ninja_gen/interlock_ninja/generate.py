@@ -15,7 +15,7 @@ from interlock.errors import ConfigurationError
 from interlock.stamp import write_depfile
 from interlock.workspace_names import workspace_names_text
 from interlock_ninja.config import load_configuration
-from interlock_ninja.current import INPUTS_FILE, current_out
+from interlock_ninja.current import INPUTS_FILE
 from interlock_ninja.graph import environment_graph
 from interlock_ninja.ninja_file import ninja_text
 from interlock_ninja.plan import PRIVATE_NAMES_FILE, make_plan, third_party_file
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from interlock_ninja.plan import Plan
     from interlock_ninja.workspace import Workspace
 
-__all__ = ["Generated", "current_out", "generate", "settle"]
+__all__ = ["Generated", "generate", "settle"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from projects import make_project
 
+from interlock import programs
 from interlock.errors import BackendError, BackendUnavailable, MetadataError
 from interlock.hooks import HookEnvironment, Kind, Project, open_project
 
@@ -164,3 +165,12 @@ def test_a_build_system_that_makes_no_sense(text: str, message: str, tmp_path: P
     with pytest.raises(MetadataError, match=message) as caught:
         opened(tmp_path)
     assert str(tmp_path / "pyproject.toml") in caught.value.message
+
+
+def test_where_workers_cannot_be_nothing_of_them_is_imported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(programs.sys, "platform", "win32")
+    monkeypatch.setitem(sys.modules, "interlock.backend_worker", None)  # an import of it fails, as on Windows
+    with programs.Output() as output:
+        command = [sys.executable, "-c", "print('ran')"]
+        assert output.run_hook(command, "receipt", cwd=str(tmp_path), env=dict(os.environ)) == 0
+        assert output.text().strip() == "ran"

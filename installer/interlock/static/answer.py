@@ -23,6 +23,7 @@ __all__ = [
     "emails",
     "extra_requirement",
     "first_module",
+    "header",
     "named_licenses",
     "names",
     "path_line",
@@ -131,3 +132,14 @@ def first_module(tree: Tree, directory: str, kept: Callable[[str], bool]) -> str
             if module:
                 return module
     return ""
+
+
+def header(first: str) -> tuple[list[str], Callable[[str, str], None]]:
+    """Return the lines of a METADATA, which begin with one, and what adds a field to them, if it has a value."""
+    lines = [first]
+
+    def add(field: str, value: str) -> None:
+        if value:
+            lines.append(f"{field}: {value}")
+
+    return lines, add

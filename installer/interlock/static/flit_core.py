@@ -13,6 +13,7 @@ from interlock.static.answer import (
     address,
     default_licenses,
     emails,
+    header,
     named_licenses,
     names,
     path_line,
@@ -88,11 +89,7 @@ def _supports_2(text: str) -> bool:
 
 def _metadata(question: Question, module: str, licenses: Iterable[str]) -> str:
     project, new = question.project, question.version >= (4,)
-    lines = [f"Metadata-Version: {'2.5' if new else '2.4'}"]
-
-    def add(field: str, value: str) -> None:
-        if value:
-            lines.append(f"{field}: {value}")
+    lines, add = header(f"Metadata-Version: {'2.5' if new else '2.4'}")
 
     add("Name", project.name)
     add("Version", project.version)

@@ -16,6 +16,7 @@ from interlock.static.answer import (
     default_licenses,
     emails,
     first_module,
+    header,
     named_licenses,
     names,
     path_line,
@@ -165,11 +166,7 @@ def _tags(project: StaticProject) -> str:
 
 def _metadata(question: Question, licenses: Iterable[str]) -> str:
     project = question.project
-    lines = [f"Metadata-Version: {'2.5' if question.version >= (1, 32) else '2.4'}"]
-
-    def add(field: str, value: str) -> None:
-        if value:
-            lines.append(f"{field}: {value}")
+    lines, add = header(f"Metadata-Version: {'2.5' if question.version >= (1, 32) else '2.4'}")
 
     add("Name", project.name)
     add("Version", project.version)

@@ -12,6 +12,7 @@ from interlock.static.answer import (
     default_licenses,
     emails,
     extra_requirement,
+    header,
     named_licenses,
     names,
     path_line,
@@ -99,11 +100,9 @@ def _tag(project: StaticProject) -> str:
 
 
 def _metadata(project: StaticProject, tree: Tree) -> str:
-    lines = [f"Metadata-Version: {'2.4' if project.expression or project.license_files is not None else '2.1'}"]
-
-    def add(field: str, value: str) -> None:
-        if value:
-            lines.append(f"{field}: {value}")
+    lines, add = header(
+        f"Metadata-Version: {'2.4' if project.expression or project.license_files is not None else '2.1'}"
+    )
 
     add("Name", project.name)
     add("Version", project.version)

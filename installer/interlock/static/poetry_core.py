@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from interlock.static.answer import Answer, Question, default_licenses, first_module, named_licenses, path_line
+from interlock.static.answer import Answer, Question, default_licenses, first_module, header, named_licenses, path_line
 from interlock.static.project import only, table
 from interlock.static.tree import NotStatic
 
@@ -114,11 +114,7 @@ def _tag(project: StaticProject) -> str:
 def _metadata(question: Question, licenses: Iterable[str]) -> str:
     project = question.project
     newest = next(minor for since, minor in NEWEST_PYTHON if question.version >= since)
-    lines = ["Metadata-Version: 2.4"]
-
-    def add(field: str, value: str) -> None:
-        if value:
-            lines.append(f"{field}: {value}")
+    lines, add = header("Metadata-Version: 2.4")
 
     add("Name", project.name)
     add("Version", project.version)

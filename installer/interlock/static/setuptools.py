@@ -14,6 +14,7 @@ from interlock.static.answer import (
     default_licenses,
     emails,
     extra_requirement,
+    header,
     named_licenses,
     names,
     path_line,
@@ -206,11 +207,7 @@ def _flat(tree: Tree) -> set[str]:
 
 
 def _metadata(project: StaticProject, licenses: Iterable[str]) -> str:
-    lines = ["Metadata-Version: 2.4"]
-
-    def add(field: str, value: str) -> None:
-        if value:
-            lines.append(f"{field}: {value}")
+    lines, add = header("Metadata-Version: 2.4")
 
     add("Name", project.name)
     add("Version", project.version)

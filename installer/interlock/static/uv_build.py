@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from interlock.distribution import normalize
-from interlock.static.answer import Answer, Question, emails, named_licenses, path_line
+from interlock.static.answer import Answer, Question, emails, header, named_licenses, path_line
 from interlock.static.project import only, table
 from interlock.static.tree import NotStatic
 
@@ -80,11 +80,9 @@ def _root(project: StaticProject, tree: Tree) -> str:
 
 
 def _metadata(project: StaticProject, tree: Tree) -> str:
-    lines = [f"Metadata-Version: {'2.4' if project.expression or project.license_files is not None else '2.3'}"]
-
-    def add(field: str, value: str) -> None:
-        if value:
-            lines.append(f"{field}: {value}")
+    lines, add = header(
+        f"Metadata-Version: {'2.4' if project.expression or project.license_files is not None else '2.3'}"
+    )
 
     add("Name", project.name)
     add("Version", project.version)
