@@ -49,7 +49,9 @@ class Process:
         """Send a client's request to the process; an OSError says that it is about to end."""
         if self.channel is not None:
             sent = socket.send_fds(self.channel, [client.request], client.descriptors)
-            self.channel.sendall(client.request[sent:])
+            # Not where all is sent: to send nothing to a process that has done the job by now, and ended, is an OSError too.
+            if sent < len(client.request):
+                self.channel.sendall(client.request[sent:])
 
     def heard(self) -> bytes | None:
         """Return the lines that have come from the process: None if there are none yet, b"" if there will be no more."""

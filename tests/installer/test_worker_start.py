@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -23,6 +24,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from projects import make_project
 
 from worker_runtime import EDGE, Runtime, children, is_alive, runtime_in_tmp, wait_for, workers_of
+
+if TYPE_CHECKING:
+    from conftest import RequireTool
 
 JOB = ("install", "--help")  # the smallest one
 ROUNDS = int(os.environ.get("INTERLOCK_TEST_ROUNDS", "1"))
@@ -153,6 +157,21 @@ def test_a_job_whose_process_ends_before_it_begins_is_given_to_another(runtime: 
     os.kill(idle, signal.SIGKILL)
     all_succeed([client])
     assert runtime.served() == {"interlock": 2}  # and not by the client itself
+
+
+def test_a_job_that_fails_before_the_worker_has_looked_away_runs_once(
+    runtime: Runtime, require_tool: RequireTool, tmp_path: Path
+) -> None:
+    """Its process has ended by the time that the worker comes back from handing it the request, as on a busy machine."""
+    strace = require_tool("strace", platforms=("linux",))
+    slowly = ("-f", "-qq", "-o", os.devnull, "-e", "trace=sendmsg", "-e", "inject=sendmsg:delay_exit=500000")
+    with subprocess.Popen([strace, *slowly, *EDGE, *JOB], env=runtime.environ(), stdout=subprocess.DEVNULL):
+        wait_for(lambda: runtime.served() == {"interlock": 1})
+        failed = runtime.edge("install", tmp_path / "nothing", "--venv", tmp_path / "nowhere")
+        assert failed.returncode == 1
+        assert failed.stderr.count("interlock: error: ") == 1, failed.stderr
+        assert runtime.served() == {"interlock": 2}
+        runtime.interlock("worker", "stop")  # and with it what traces it
 
 
 def test_a_client_that_goes_before_its_job_begins_takes_the_process_with_it(runtime: Runtime) -> None:
