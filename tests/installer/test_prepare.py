@@ -462,10 +462,13 @@ def test_setuptools_that_is_too_old(tmp_path: Path, environment: Environment) ->
     assert "setuptools>=64" in caught.value.advice
 
 
-def test_a_build_environment_that_went_away_comes_back(tmp_path: Path, environment: Environment) -> None:
+def test_a_build_environment_that_went_away_comes_back(
+    tmp_path: Path, environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INTERLOCK_CACHE_DIR", str(tmp_path / "cache"))  # others use those of the run's cache
     source = make_project(tmp_path / "p")
     first = prepared(source, tmp_path / "out", environment)
-    remove_unused(None, disk=DISK)
+    assert len(remove_unused(None, disk=DISK)) == 1
     again = prepared(source, tmp_path / "out", environment)
     assert not again.changed
     assert again.inputs == first.inputs
