@@ -101,8 +101,8 @@ def ask_backends(
             progress(_announcement([pending[index] for index in missing]))
         one = ask()
         with told_to_end(), ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-            said = pool.map(lambda index: _say(one, root, pending[index]), missing)
             try:
+                said = pool.map(lambda index: _say(one, root, pending[index]), missing)
                 for index, text in zip(missing, said, strict=True):
                     texts[index] = text
                     if isinstance(text, str):

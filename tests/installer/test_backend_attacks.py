@@ -22,7 +22,7 @@ from interlock.durable import Disk
 from interlock.environment import open_environment
 from interlock.errors import BackendError, InterlockError, WheelError
 from interlock.prepare import project_metadata
-from interlock_runner import interlock, python_of, succeed
+from interlock_runner import interlock, python_of, started, succeed
 from measured import peak_memory
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="signals and forks are of POSIX")
@@ -209,10 +209,10 @@ def test_an_edge_that_is_told_to_end_ends_its_backend(
     """Ctrl-C goes to the whole group, `kill` to the edge alone."""
     (place / "out").mkdir()
     make_project(place / "p", backend=hook(HANGS.format(ignore=ignore)))
-    edge = subprocess.Popen([*START, *words(place, environment)], stderr=subprocess.PIPE, text=True, process_group=0)
-    backend = hanging(place)
-    os.killpg(edge.pid, number) if group else os.kill(edge.pid, number)
-    _, message = edge.communicate()
+    with started([*START, *words(place, environment)], stderr=subprocess.PIPE, process_group=0) as edge:
+        backend = hanging(place)
+        os.killpg(edge.pid, number) if group else os.kill(edge.pid, number)
+        _, message = edge.communicate()
     assert (edge.returncode, message) == (130, "interlock: error: interrupted; nothing is left half-done\n")
     assert is_gone(backend)
     assert os.listdir(place / "out") == []
@@ -231,12 +231,11 @@ def test_an_interrupted_ninja_ends_its_backends(
     command = subprocess.list2cmdline([*START, *words(place, environment)])
     build = place / "build.ninja"
     build.write_text(f"rule prepare\n  command = {command} && touch $out\nbuild stamp: prepare\n", encoding="utf-8")
-    process = subprocess.Popen(
-        [ninja, "-C", str(place)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, process_group=0
-    )
-    backend = hanging(place)
-    process.send_signal(number)
-    output, _ = process.communicate()
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with started([ninja, "-C", str(place)], process_group=0, **pipes) as process:
+        backend = hanging(place)
+        process.send_signal(number)
+        output, _ = process.communicate()
     assert process.returncode != 0
     assert "interrupted by user" in output
     wait_until_gone(backend)
@@ -260,17 +259,29 @@ def test_a_generation_that_is_told_to_end_ends_the_backends_that_it_asks(ignore:
     for name in names:
         dynamic = 'dynamic = ["dependencies"]\n'
         make_project(tmp_path / name, name, project=dynamic, backend=hook(HANGS.format(ignore=ignore)))
-    generation = subprocess.Popen(
-        [*START, "gen", "--root", str(tmp_path)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
     notes = [tmp_path / name / "hanging" for name in names]
-    while not any(note.exists() and note.read_text() for note in notes):
-        time.sleep(0.01)
-    generation.terminate()
-    _, message = generation.communicate()
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with started([*START, "gen", "--root", str(tmp_path)], **pipes) as generation:
+        while not any(note.exists() and note.read_text() for note in notes):
+            time.sleep(0.01)
+        generation.terminate()
+        _, message = generation.communicate()
     assert (generation.returncode, message.endswith("interrupted; nothing is left half-done\n")) == (130, True), message
     for note in notes:
-        assert not note.exists() or is_gone(int(note.read_text()))
+        written = note.read_text() if note.exists() else ""  # one that had just begun to write it is gone too
+        assert not written or is_gone(int(written))
+
+
+@POSIX
+def test_a_backend_that_starts_when_all_are_told_to_end_is_ended_too(tmp_path: Path) -> None:
+    code = (
+        "import os, threading\nfrom interlock.programs import Output, end_running\nend_running()\n"
+        "def ask():\n    with Output() as output:\n"
+        "        print(output.run(['sleep', '600'], cwd=None, env=os.environ))\n"
+        "threading.Thread(target=ask).start()\n"
+    )
+    with started([sys.executable, "-c", code], stdout=subprocess.PIPE) as asking:
+        assert asking.communicate()[0] == "-9\n"
 
 
 @POSIX
@@ -278,10 +289,9 @@ def test_an_edge_that_is_killed_leaves_its_backend_the_locks(place: Path, enviro
     """What the backend writes is guarded until it ends; whoever waits is told for whom."""
     (place / "out").mkdir()
     make_project(place / "p", backend=hook(HANGS.format(ignore="")))
-    edge = subprocess.Popen([*START, *words(place, environment)], stderr=subprocess.DEVNULL)
-    backend = hanging(place)
-    edge.kill()
-    edge.wait()
+    with started([*START, *words(place, environment)], stderr=subprocess.DEVNULL) as edge:
+        backend = hanging(place)
+        edge.kill()
     try:
         result = interlock(*words(place, environment), "--lock-timeout", "0")
         assert result.returncode == 30, result.stderr
