@@ -7,11 +7,9 @@ The digest covers all that the answer depends on, so it is never wrong, only unk
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import time
 from typing import TYPE_CHECKING, Any
 
 from interlock.cache import cache_directory
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
     from interlock.durable import Disk
     from interlock.hooks import ConfigSettings, Kind, Project
 
-__all__ = ["build_requires", "forget_answers"]
+__all__ = ["build_requires", "known_answers"]
 
 SCHEMA = 1
 
@@ -57,28 +55,19 @@ def build_requires(
     from interlock.hooks import HookEnvironment
 
     digest = _digest(project.directory, environment, settings, kind)
-    path = os.path.join(_root(), f"{digest}.json")
+    path = os.path.join(known_answers(), f"{digest}.json")
     known = _read(path) if digest else None
     if known is not None:
         return known
     answer = project.get_requires(HookEnvironment.of(environment), settings, kind)
     if digest and digest == _digest(project.directory, environment, settings, kind):
-        disk.make_directory(_root())
+        disk.make_directory(known_answers())
         disk.publish(path, json.dumps(answer).encode())
     return answer
 
 
-def forget_answers(older_than_days: float | None, disk: Disk) -> None:
-    """Delete what was noted, all of it or what was written some days ago: asking again costs little."""
-    with contextlib.suppress(FileNotFoundError):
-        for name in os.listdir(_root()):
-            path = os.path.join(_root(), name)
-            with contextlib.suppress(FileNotFoundError):
-                if older_than_days is None or os.stat(path).st_mtime < time.time() - older_than_days * 86400:
-                    disk.remove(path)
-
-
-def _root() -> str:
+def known_answers() -> str:
+    """Return the directory of the answers that were noted."""
     return os.path.join(cache_directory(), "build-requires")
 
 

@@ -15,7 +15,7 @@ import stat
 import struct
 import unicodedata
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile
 
 from interlock.errors import RecordMismatch, UnsafePath, UsageError, WheelError
@@ -71,15 +71,17 @@ _BROKEN = (
 
 
 @contextlib.contextmanager
-def open_archive(path: str, *, platform: str, largest: int) -> Iterator[ZipFile]:
+def open_archive(path: str, *, content: BinaryIO | None = None, platform: str, largest: int) -> Iterator[ZipFile]:
     """Open a wheel's archive and check its structure; `largest` is the limit of its content in bytes.
+
+    `content` is what the file would have, if there is none.
 
     Raises:
         WheelError: no archive, a name twice, a compression that wheels do not use, parts that overlap, too much.
         UnsafePath: a name that leads elsewhere, or a symbolic link.
     """
     try:
-        archive = ZipFile(path)
+        archive = ZipFile(path if content is None else content)
     except _BROKEN as error:
         raise WheelError(f"{path} is not a wheel: {error}", advice=ADVICE) from error
     with archive:

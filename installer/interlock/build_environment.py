@@ -152,7 +152,9 @@ def remove_unused(older_than_days: float | None, *, disk: Disk, timeout: float |
 
     With an age, environments in use are left alone; without one, their users are waited for.
     """
-    from interlock.answers import forget_answers
+    from interlock.answers import known_answers
+    from interlock.cache import forget_files
+    from interlock.kept import kept_wheels
     from interlock.local_wheels import remove_wheels
 
     root = environments_root()
@@ -162,7 +164,8 @@ def remove_unused(older_than_days: float | None, *, disk: Disk, timeout: float |
         return []
     removed = []
     forget(root, older_than_days, disk)
-    forget_answers(older_than_days, disk)
+    for directory in (known_answers(), kept_wheels()):
+        forget_files(directory, older_than_days, disk)
     remove_wheels(older_than_days, disk=disk, timeout=timeout)
     for key in keys:
         directory = os.path.join(root, key)

@@ -9,16 +9,14 @@ whole key, at once.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import re
-import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from interlock.cache import cache_directory
+from interlock.cache import cache_directory, forget_files
 from interlock.distribution import normalize
 from interlock.documents import parse_json
 from interlock.engine import find_engine
@@ -160,12 +158,7 @@ def _note_path(base: Recipe) -> str:
 
 def forget(root: str, older_than_days: float | None, disk: Disk) -> None:
     """Forget which names were needed: making an environment shows it again."""
-    for name in os.listdir(root):
-        path = os.path.join(root, name)
-        if name.endswith(".names.json"):
-            with contextlib.suppress(FileNotFoundError):
-                if older_than_days is None or os.stat(path).st_mtime < time.time() - older_than_days * 86400:
-                    disk.remove(path)
+    forget_files(root, older_than_days, disk, ending=".names.json")
 
 
 def environments_root() -> str:

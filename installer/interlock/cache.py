@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from interlock.durable import make_directories
@@ -13,7 +15,9 @@ from interlock.errors import DiskError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["cache_directory", "cache_path"]
+    from interlock.durable import Disk
+
+__all__ = ["cache_directory", "cache_path", "forget_files"]
 
 
 def cache_directory(environ: Mapping[str, str] = os.environ, platform: str = sys.platform) -> str:
@@ -42,6 +46,16 @@ def cache_path(environ: Mapping[str, str] = os.environ, platform: str = sys.plat
     INTERLOCK_CACHE_DIR; else XDG_CACHE_HOME/interlock, ~/Library/Caches/interlock or %LOCALAPPDATA%/interlock/Cache.
     """
     return os.path.abspath(environ.get("INTERLOCK_CACHE_DIR") or _default(environ, platform))
+
+
+def forget_files(directory: str, older_than_days: float | None, disk: Disk, *, ending: str = "") -> None:
+    """Delete the files in a directory of the cache, all of them or those written some days ago: each can be made again."""
+    with contextlib.suppress(FileNotFoundError):
+        for name in (name for name in os.listdir(directory) if name.endswith(ending)):
+            path = os.path.join(directory, name)
+            with contextlib.suppress(FileNotFoundError):
+                if older_than_days is None or os.stat(path).st_mtime < time.time() - older_than_days * 86400:
+                    disk.remove(path)
 
 
 def _check_private(path: str, status: os.stat_result) -> None:

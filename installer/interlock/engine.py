@@ -7,6 +7,7 @@ distributions come from (indexes, proxies, certificates, credentials, caches) st
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import threading
@@ -177,14 +178,22 @@ _FINDING = threading.Lock()
 
 def _find_uv() -> str:
     try:
-        import uv
-
         with _FINDING:
-            return os.fspath(uv.find_uv_bin())
+            if not os.path.isfile(_installed_uv()):
+                _installed_uv.cache_clear()
+            return _installed_uv()
     except (ImportError, FileNotFoundError):
         import shutil
 
         return shutil.which("uv") or ""
+
+
+@functools.lru_cache(maxsize=1)
+def _installed_uv() -> str:
+    """Return the path of the uv that is installed with interlock; a worker looks for it once, while it is there."""
+    import uv
+
+    return os.fspath(uv.find_uv_bin())
 
 
 def _find_pip(interpreter: Interpreter | None) -> tuple[str, str]:

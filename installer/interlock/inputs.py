@@ -6,6 +6,7 @@ what a version control system knows (setuptools-scm), cannot be told from outsid
 
 from __future__ import annotations
 
+import functools
 import glob
 import os
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from interlock.documents import parse_toml
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["project_inputs", "read_pyproject", "unchanged_since"]
+__all__ = ["module_files", "package_directories", "project_inputs", "read_pyproject", "unchanged_since"]
 
 ALWAYS = (
     *("pyproject.toml", "setup.py", "setup.cfg", "MANIFEST.in", "meson.build", "CMakeLists.txt"),
@@ -56,9 +57,15 @@ def read_pyproject(directory: str) -> dict[str, Any]:
     """Return a project's pyproject.toml, {} where there is none that can be read: its backend will say why."""
     try:
         with open(os.path.join(directory, "pyproject.toml"), "rb") as reader:
-            return parse_toml(reader.read())
+            return _parsed(reader.read())
     except (OSError, ValueError):
         return {}
+
+
+@functools.lru_cache(maxsize=4)
+def _parsed(content: bytes) -> dict[str, Any]:
+    """Parse what one edge reads several times; nobody changes what it returns."""
+    return parse_toml(content)
 
 
 def _from_pyproject(data: dict[str, Any]) -> Iterator[str]:
@@ -83,12 +90,12 @@ def _from_setuptools(table: dict[str, Any]) -> Iterator[str]:
         if isinstance(rule, dict):
             yield from _strings(rule.get("file"))
             for attribute in _strings(rule.get("attr")):
-                yield from _module_files(attribute.rpartition(".")[0], _package_directories(table.get("package-dir")))
+                yield from module_files(attribute.rpartition(".")[0], package_directories(table.get("package-dir")))
     if isinstance(found := _table(table, "packages").get("find"), dict):
         for where in _strings(found.get("where")):
             for rule in _table(table, "dynamic").values():
                 for attribute in _strings(rule.get("attr") if isinstance(rule, dict) else None):
-                    yield from _module_files(attribute.rpartition(".")[0], [where])
+                    yield from module_files(attribute.rpartition(".")[0], [where])
 
 
 def _from_flit(project: dict[str, Any], table: dict[str, Any]) -> Iterator[str]:
@@ -98,7 +105,7 @@ def _from_flit(project: dict[str, Any], table: dict[str, Any]) -> Iterator[str]:
     named = _table(table, "module").get("name") or old.get("module")
     module = str(named or str(project.get("name")).replace("-", "_"))
     for name in (module, *(f"{module}.{file}" for file in ("version", "_version", "__version__"))):
-        yield from _module_files(name, ["", "src"])
+        yield from module_files(name, ["", "src"])
 
 
 def _from_setup_cfg(directory: str) -> Iterator[str]:
@@ -116,7 +123,7 @@ def _from_setup_cfg(directory: str) -> Iterator[str]:
         if kind == "file":
             yield from (name.strip() for name in rest.replace("\n", ",").split(",") if name.strip())
         elif kind == "attr":
-            yield from _module_files(rest.strip().rpartition(".")[0], roots)
+            yield from module_files(rest.strip().rpartition(".")[0], roots)
     if parser.has_section("metadata"):
         for key in ("license_file", "license_files"):
             yield from (
@@ -133,12 +140,14 @@ def _from_backend_path(build_system: dict[str, Any]) -> Iterator[str]:
             yield from (f"{path}/{base}.py", f"{path}/{base}/**/*.py")
 
 
-def _package_directories(value: object) -> list[str]:
+def package_directories(value: object) -> list[str]:
+    """Return the directories of packages, relative to the project, that setuptools' `package-dir` names or that are usual."""
     roots = [root for root in value.values() if isinstance(root, str)] if isinstance(value, dict) else []
     return list(dict.fromkeys([*roots, "", "src"]))
 
 
-def _module_files(module: str, roots: list[str]) -> Iterator[str]:
+def module_files(module: str, roots: list[str]) -> Iterator[str]:
+    """Yield the paths that a module can have below some directories."""
     relative = module.replace(".", "/")
     for root in roots:
         base = f"{root}/{relative}" if root else relative

@@ -20,6 +20,7 @@ from interlock.distribution import normalize
 from interlock.errors import InterlockError, UsageError, WheelError
 from interlock.hooks import HookEnvironment, open_project
 from interlock.inputs import project_inputs, unchanged_since
+from interlock.kept import Kept
 from interlock.link_plan import LinkPlan, plan_links
 from interlock.local_wheels import surroundings
 from interlock.prepared import MANIFEST, TREE, Prepared, load_prepared, manifest_text, seal
@@ -32,6 +33,7 @@ from interlock.wheel import open_wheel
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from interlock.build_environment import BuildEnvironment
     from interlock.build_recipe import Recipe
     from interlock.durable import Disk
     from interlock.environment import Environment
@@ -161,9 +163,17 @@ def _built(
     project = open_project(source, reproduce=again)
     check_static_python(source, environment)
     with (
-        _ready(project, options, environment.interpreter, environment, disk, timeout) as (hooks, used),
+        _ready(project, options, environment.interpreter, environment, disk, timeout) as (hooks, used, build),
         _cleared(work, disk),
     ):
+        with span("kept", source):
+            kept = Kept(source, build if static is None else None, options.config_settings, disk)
+            known = kept.wheel()
+        if known is not None:
+            name, content = known
+            with open_wheel(name, content=content, largest=limit) as wheel:
+                yield wheel, [*project_inputs(source), *used], reason
+            return
         with span("build", source):
             built = os.path.join(work, "wheel")
             disk.make_directory(built)
@@ -172,6 +182,7 @@ def _built(
             if static is not None:
                 check_equal(static, wheel, environment.layout)
             yield wheel, [*project_inputs(source), *used], reason
+        kept.keep(wheel_path)
 
 
 @contextlib.contextmanager
@@ -212,7 +223,7 @@ def project_metadata(
     # One hook at a time has the tree, so one directory for each tree is enough.
     name = hashlib.sha256(os.fsencode(os.path.realpath(source))).hexdigest()
     work = os.path.join(cache_directory(), "metadata", name)
-    with _ready(project, options, interpreter, None, disk, timeout) as (hooks, _):
+    with _ready(project, options, interpreter, None, disk, timeout) as (hooks, _, _):
         disk.remove_tree(work)
         try:
             disk.make_directory(work)
@@ -245,16 +256,16 @@ def _ready(
     environment: Environment | None,
     disk: Disk,
     timeout: float | None,
-) -> Iterator[tuple[HookEnvironment, list[str]]]:
+) -> Iterator[tuple[HookEnvironment, list[str], BuildEnvironment | None]]:
     """Give an environment that has all a project's hooks need, and hold it and the source tree; also its input files."""
     if not options.isolation and environment is not None:
         with source_tree(project.directory, disk=disk, timeout=timeout):
-            yield HookEnvironment.without_isolation(environment), []
+            yield HookEnvironment.without_isolation(environment), [], None
         return
     recipe = recipe_for(project, options, interpreter)
     settings = options.config_settings
     with surroundings(project, recipe, settings, "editable", disk=disk, timeout=timeout) as (build, used):
-        yield HookEnvironment.of(build), environment_inputs(build, used)
+        yield HookEnvironment.of(build), environment_inputs(build, used), build
 
 
 def recipe_for(project: Project, options: BuildOptions, interpreter: Interpreter) -> Recipe:

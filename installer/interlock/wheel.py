@@ -14,7 +14,7 @@ import re
 import stat
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from interlock.archive import ADVICE, check_small, chunks, open_archive, read_small, unpacked_limit
 from interlock.distribution import SUFFIX, RecordEntry, normalize, parse_metadata_header, parse_record
@@ -137,10 +137,13 @@ class Wheel:
 
 
 @contextlib.contextmanager
-def open_wheel(path: str, *, platform: str = sys.platform, largest: int | None = None) -> Iterator[Wheel]:
+def open_wheel(
+    path: str, *, content: BinaryIO | None = None, platform: str = sys.platform, largest: int | None = None
+) -> Iterator[Wheel]:
     """Open a wheel and check its structure: names, sizes, WHEEL, METADATA and that RECORD lists exactly what is there.
 
-    On Windows and macOS names that differ only in case are refused. `largest` is in bytes (default: `unpacked_limit`).
+    `content` is what the file would have, if there is none. On Windows and macOS names that differ only in case are refused.
+    `largest` is in bytes (default: `unpacked_limit`).
 
     Raises:
         WheelError: not a wheel of version 1, or it unpacks to too much.
@@ -148,7 +151,8 @@ def open_wheel(path: str, *, platform: str = sys.platform, largest: int | None =
         RecordMismatch: RECORD misses a file, lists one that is not there, or has no digest for it.
         UsageError: the limit of the environment is no number.
     """
-    with open_archive(path, platform=platform, largest=unpacked_limit() if largest is None else largest) as archive:
+    limit = unpacked_limit() if largest is None else largest
+    with open_archive(path, content=content, platform=platform, largest=limit) as archive:
         yield _open(archive, path)
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from interlock.answers import PREDICTABLE, build_requires, forget_answers
+from interlock.answers import PREDICTABLE, build_requires, known_answers
+from interlock.cache import forget_files
 from interlock.durable import Disk
 from interlock.errors import BackendError
 
@@ -234,13 +235,13 @@ def test_a_note_that_is_none_is_written_again(content: bytes, tmp_path: Path, ca
 
 
 def test_notes_are_forgotten(tmp_path: Path, cache: Path) -> None:
-    forget_answers(None, DISK)  # there are none
+    forget_files(known_answers(), None, DISK)  # there are none
     ask(project(tmp_path))
     ask(project(tmp_path, name="other"))
     old, _ = sorted(cache.iterdir())
     os.utime(old, (0, 0))
-    forget_answers(30, DISK)
+    forget_files(known_answers(), 30, DISK)
     assert not old.exists()
     assert len(list(cache.iterdir())) == 1
-    forget_answers(None, DISK)
+    forget_files(known_answers(), None, DISK)
     assert list(cache.iterdir()) == []

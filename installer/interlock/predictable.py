@@ -1,0 +1,272 @@
+"""Projects whose editable wheel depends on their own files alone: `interlock.kept` keeps what these build.
+
+Code that a build runs may read anything: a version control system, the clock, an index. So a project is predictable only if
+its backend is known to run none for it: no setup.py, no hooks, no plugins, and in pyproject.toml only tables that are known
+to be data. A key that is not known makes a project an ordinary one, which its backend builds each time.
+"""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from interlock.answers import CODE
+from interlock.inputs import module_files, package_directories, read_pyproject
+from interlock.static.backends import BACKENDS, INERT, SETTINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+__all__ = ["is_predictable", "outer_files", "variables"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """What is data for a backend.
+
+    `tool` leads to its table, `keys` are those of it that are data; `check` looks at what is in them.
+    """
+
+    tool: tuple[str, ...]
+    keys: frozenset[str]
+    check: Callable[[str, dict[str, Any], dict[str, Any]], bool]
+
+
+# The beginnings of the names of variables that change what a backend writes.
+VARIABLES = (
+    *("DIST_EXTRA_CONFIG", "DISTUTILS_", "FLIT_", "HATCH_", "LANG", "LC_", "PDM_", "POETRY_", "PYTHON", "SETUPTOOLS_"),
+    *("SOURCE_DATE_EPOCH", "UV_"),
+)
+SECTIONS = re.compile(
+    r"metadata|options(\..*)?|bdist_wheel|tool:.*|(flake8|isort|mypy|pycodestyle|pydocstyle|coverage|pylint)(\W.*)?"
+)
+HATCH_VERSION = frozenset({"path", "pattern", "source"})
+HATCH_METADATA = frozenset({"allow-ambiguous-features", "allow-direct-references"})
+HATCH_CODE = frozenset({"builder", "hooks", "plugin"})
+PDM_BUILD = frozenset(
+    {"editable-backend", "excludes", "includes", "is-purelib", "package-dir", "source-excludes", "source-includes"}
+)
+
+
+def is_predictable(directory: str, installed: Mapping[str, str], settings: Mapping[str, str | Sequence[str]]) -> bool:
+    """Tell whether the editable wheel of a project is known to depend on its own files, its path and the backend alone.
+
+    `installed` are the distributions of its build environment by normalised name, `settings` the config settings.
+    """
+    pyproject = read_pyproject(directory)
+    system, project = _table(pyproject, "build-system"), _table(pyproject, "project")
+    name = system.get("build-backend")
+    if name not in RULES or "backend-path" in system:
+        return False
+    if any(os.path.lexists(os.path.join(directory, code)) for code in CODE):
+        return False
+    backend = BACKENDS[name]
+    if not set(installed) <= {backend.distribution, *backend.companions, *INERT}:
+        return False
+    if any(key not in SETTINGS or value not in SETTINGS[key] for key, value in settings.items()):
+        return False
+    rules = RULES[name]
+    own = {key: value for key, value in _table(pyproject, "tool", *rules.tool).items() if key not in NOT_READ}
+    if not own.keys() <= rules.keys or any(_leads_out(text) for text in _texts([project, own])):
+        return False
+    return rules.check(directory, project, own)
+
+
+def variables(environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the variables that change what a backend writes for a predictable project, sorted."""
+    return sorted(pair for pair in environ.items() if pair[0].upper().startswith(VARIABLES))
+
+
+def outer_files(directory: str) -> list[str]:
+    """Return the files above a project that a backend reads: what hatchling is to ignore, up to the repository's root."""
+    found = []
+    above = os.path.realpath(directory)
+    while above != os.path.dirname(above) and not any(
+        os.path.lexists(os.path.join(above, name)) for name in (".git", ".hg")
+    ):
+        above = os.path.dirname(above)
+        paths = [os.path.join(above, name) for name in (".gitignore", ".hgignore")]
+        found += [path for path in paths if os.path.isfile(path)]
+    return found
+
+
+def _setuptools(directory: str, _project: dict[str, Any], own: dict[str, Any]) -> bool:
+    if os.path.exists(os.path.expanduser("~/.pydistutils.cfg")):
+        return False
+    roots = package_directories(own.get("package-dir"))
+    found = _table(own, "packages", "find").get("where")
+    roots += [root for root in found if isinstance(root, str)] if isinstance(found, list) else []
+    for rule in _table(own, "dynamic").values():
+        attribute = rule.get("attr") if isinstance(rule, dict) else None
+        if attribute is not None and not _is_written(directory, str(attribute), roots):
+            return False
+    path = os.path.join(directory, "setup.cfg")
+    return not os.path.lexists(path) or _is_plain_setup_cfg(path)
+
+
+def _is_plain_setup_cfg(path: str) -> bool:
+    parser = configparser.RawConfigParser(strict=False)
+    try:
+        parser.read(path, encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError):
+        return False
+    values = [value for section in parser.sections() for _, value in parser.items(section)]
+    return all(SECTIONS.fullmatch(section) for section in parser.sections()) and not any(
+        "attr:" in value or "setup_requires" in value or any(map(_leads_out, re.split(r"[\s,=]+", value)))
+        for value in values
+    )
+
+
+def _hatchling(_directory: str, project: dict[str, Any], own: dict[str, Any]) -> bool:
+    version = _table(own, "version")
+    if not version.keys() <= HATCH_VERSION or version.get("source", "regex") != "regex":
+        return False
+    if not _table(own, "metadata").keys() <= HATCH_METADATA or HATCH_CODE & set(_keys(_table(own, "build"))):
+        return False
+    # {root:uri}, {env:NAME}: fields that are filled in.
+    return not any("{" in text for text in _texts([project, own]))
+
+
+def _flit(directory: str, project: dict[str, Any], own: dict[str, Any]) -> bool:
+    if not project.get("dynamic"):
+        return bool(project)
+    module = _table(own, "module").get("name") or str(project.get("name", "")).replace("-", "_")
+    return _is_written(directory, f"{module}.__version__", ["", "src"])
+
+
+def _pdm(_directory: str, _project: dict[str, Any], own: dict[str, Any]) -> bool:
+    version = _table(own, "version")
+    return (
+        _table(own, "build").keys() <= PDM_BUILD
+        and version.keys() <= {"source", "path"}
+        and version.get("source", "file") == "file"
+    )
+
+
+def _plain(_directory: str, _project: dict[str, Any], _own: dict[str, Any]) -> bool:
+    return True
+
+
+# Tables of other programs that share a backend's name: for an environment manager, for a resolver.
+NOT_READ = frozenset({"dev-dependencies", "envs", "publish", "resolution", "source"})
+RULES = {
+    "flit_core.buildapi": _Rules(("flit",), frozenset({"external-data", "module", "sdist"}), _flit),
+    "hatchling.build": _Rules(("hatch",), frozenset({"build", "metadata", "version"}), _hatchling),
+    "pdm.backend": _Rules(("pdm",), frozenset({"build", "distribution", "version"}), _pdm),
+    "poetry.core.masonry.api": _Rules(
+        ("poetry",),
+        frozenset(
+            {
+                *(
+                    "authors",
+                    "classifiers",
+                    "dependencies",
+                    "description",
+                    "documentation",
+                    "exclude",
+                    "extras",
+                    "group",
+                ),
+                *("homepage", "include", "keywords", "license", "maintainers", "name", "package-mode", "packages"),
+                *("plugins", "readme", "repository", "requires-poetry", "scripts", "urls", "version"),
+            }
+        ),
+        _plain,
+    ),
+    "setuptools.build_meta": _Rules(
+        ("setuptools",),
+        frozenset(
+            {
+                *("data-files", "dynamic", "exclude-package-data", "include-package-data", "license-files"),
+                *(
+                    "namespace-packages",
+                    "package-data",
+                    "package-dir",
+                    "packages",
+                    "platforms",
+                    "py-modules",
+                    "zip-safe",
+                ),
+            }
+        ),
+        _setuptools,
+    ),
+    "uv_build": _Rules(
+        ("uv", "build-backend"),
+        frozenset(
+            {
+                *(
+                    "data",
+                    "default-excludes",
+                    "module-name",
+                    "module-root",
+                    "namespace",
+                    "source-exclude",
+                    "source-include",
+                ),
+                "wheel-exclude",
+            }
+        ),
+        _plain,
+    ),
+}
+
+
+def _is_written(directory: str, attribute: str, roots: list[str]) -> bool:
+    """Tell whether an attribute of a module is a text that is written there, once: then nobody imports the module."""
+    module, _, name = attribute.rpartition(".")
+    paths = [os.path.join(directory, path) for path in module_files(module, roots)]
+    found = [path for path in paths if os.path.isfile(path)]
+    return bool(found) and all(_assigns_text(path, name) for path in found)
+
+
+def _assigns_text(path: str, name: str) -> bool:
+    try:
+        with open(path, "rb") as reader:
+            tree = ast.parse(reader.read())
+    except (OSError, SyntaxError, ValueError, RecursionError):
+        return False
+    stored = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == name]
+    stored = [node for node in stored if isinstance(node.ctx, ast.Store)]
+    plain = [
+        statement
+        for statement in tree.body
+        if isinstance(statement, ast.Assign)
+        and [getattr(target, "id", "") for target in statement.targets] == [name]
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    ]
+    return len(stored) == len(plain) == 1
+
+
+def _leads_out(text: str) -> bool:
+    """Tell whether a text could be a path out of the project."""
+    return bool(re.match(r"[/\\]|~[^=]|[A-Za-z]:[/\\]", text)) or ".." in re.split(r"[/\\]", text)
+
+
+def _texts(data: object) -> Iterator[str]:
+    if isinstance(data, str):
+        yield data
+    elif isinstance(data, dict):
+        for key, value in data.items():
+            yield from _texts([key, value])
+    elif isinstance(data, list):
+        for one in data:
+            yield from _texts(one)
+
+
+def _keys(data: object) -> Iterator[str]:
+    if isinstance(data, dict):
+        for key, value in data.items():
+            yield key
+            yield from _keys(value)
+
+
+def _table(data: Any, *keys: str) -> dict[str, Any]:
+    for key in keys:
+        data = data.get(key) if isinstance(data, dict) else None
+    return data if isinstance(data, dict) else {}
