@@ -174,15 +174,20 @@ def _built(
             with open_wheel(name, content=content, largest=limit) as wheel:
                 yield wheel, [*project_inputs(source), *used], reason
             return
-        with span("build", source):
-            built = os.path.join(work, "wheel")
-            disk.make_directory(built)
-            wheel_path = project.build_editable(hooks, options.config_settings, built)
+        wheel_path = _build(project, hooks, options, work, disk)
         with open_wheel(wheel_path, largest=limit) as wheel:
             if static is not None:
                 check_equal(static, wheel, environment.layout)
             yield wheel, [*project_inputs(source), *used], reason
         kept.keep(wheel_path)
+
+
+def _build(project: Project, hooks: HookEnvironment, options: BuildOptions, work: str, disk: Disk) -> str:
+    """Have the backend build the wheel, in a directory of its own, and return its path."""
+    with span("build", project.directory):
+        built = os.path.join(work, "wheel")
+        disk.make_directory(built)
+        return project.build_editable(hooks, options.config_settings, built)
 
 
 @contextlib.contextmanager
