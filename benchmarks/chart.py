@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 WIDTH, HEIGHT = 760, 440
-LEFT, RIGHT, TOP, BOTTOM = 64, 170, 40, 52
-COLOURS = {"interlock": "a", "uv, an edge each": "b", "one uv": "c"}
+LEFT, RIGHT, TOP, BOTTOM = 64, 230, 40, 52
+COLOURS = {"interlock": "a", "interlock, backends run": "d", "uv, an edge each": "b", "one uv": "c"}
 STYLE = """
   text { font: 13px system-ui, sans-serif; fill: #24292f } .quiet { fill: #57606a; font-size: 12px } .grid { stroke: #d0d7de }
   .line { fill: none; stroke-width: 2.5 } .dot { stroke: none }
@@ -70,6 +70,8 @@ def by_size(rows: list[Row]) -> str:
     for row in rows:
         count = row.keys["projects"]
         lines["interlock"].setdefault(count, []).extend(row.ours)
+        if row.built:
+            lines["interlock, backends run"].setdefault(count, []).extend(row.built)
         if row.theirs:
             lines[row.keys["peer"]].setdefault(count, []).extend(row.theirs)
     points = {

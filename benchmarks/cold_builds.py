@@ -11,6 +11,8 @@ from report import Row, Table
 from workspaces import Workspace, hub, layered, write
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from bench import Bench
 
 WARM_UP = 3  # projects
@@ -18,6 +20,10 @@ PIP_SPOKES = 64
 GENEROUS = (
     "Peers: uv's defaults ask an index on the loopback interface; tuned is --no-deps --offline --no-build-isolation. Tuned "
     "forms and pip find an environment that was made before the clock starts, with the backend in it, bytecode compiled."
+)
+KEPT = (
+    "interlock has built each project once before, and kept what its backend made (docs/explanation/kept.md); where `backends "
+    "run` it has kept nothing, as for a first build."
 )
 OURS = "interlock: `interlock build -j128` from nothing, generation, the environment and the start of workers included."
 
@@ -27,7 +33,7 @@ def layers(bench: Bench) -> Table:
     workspace = layered(bench.directory(), bench.size(128), "setuptools")
     title = f"{len(workspace.graph)} setuptools projects in 6 layers, cold"
     return _against_all(
-        bench, workspace, Table("layers", title, peer="peer", notes=[OURS, GENEROUS]), len(workspace.graph)
+        bench, workspace, Table("layers", title, peer="peer", notes=[OURS, KEPT, GENEROUS]), len(workspace.graph)
     )
 
 
@@ -36,7 +42,7 @@ def spokes(bench: Bench) -> Table:
     count = bench.size(500)
     workspace = hub(bench.directory(), count, "hatchling")
     title = f"a hub with {count} hatchling spokes, cold"
-    return _against_all(bench, workspace, Table("spokes", title, peer="peer", notes=[OURS, GENEROUS]), PIP_SPOKES)
+    return _against_all(bench, workspace, Table("spokes", title, peer="peer", notes=[OURS, KEPT, GENEROUS]), PIP_SPOKES)
 
 
 def _against_all(bench: Bench, workspace: Workspace, table: Table, for_pip: int) -> Table:
@@ -51,41 +57,45 @@ def _against_all(bench: Bench, workspace: Workspace, table: Table, for_pip: int)
         (uv_reused(bench.tools), None),
     ]
     warm_up(bench, workspace.backend, *(peer for peer, _ in rows))
-    for peer, target in rows:
-        theirs, factor, note = workspace, 1.0, ""
-        if peer.label.startswith("pip") and len(workspace.graph) > for_pip + 1:
-            theirs = hub(bench.directory(), for_pip, workspace.backend)
-            factor = len(workspace.graph) / len(theirs.graph)
-            note = f"pip built {len(theirs.graph)} projects, times {factor:.1f}"
-        if target is None:
-            note = "uv builds nothing here"
-        table.rows.append(_compare(bench, workspace, peer, target, theirs=theirs, factor=factor, note=note))
-    (first,) = alternate(bench.rounds, lambda: bench.product.build_first(workspace), say="first build", warm=False)
-    table.rows.append(Row("interlock's first build: what hooks answer is not known", first))
+    table.rows = _compare(bench, workspace, rows, for_pip=for_pip)
+    table.rows[-1].note = "uv builds nothing here"
     return table
 
 
 def _compare(
     bench: Bench,
     workspace: Workspace,
-    peer: Peer,
-    target: float | None,
+    rows: Sequence[tuple[Peer, float | None]],
     *,
+    way: Callable[[Workspace], float] | None = None,
     compare: str = "speed",
-    label: str = "",
-    theirs: Workspace | None = None,
-    factor: float = 1.0,
-    note: str = "",
-) -> Row:
-    other = theirs or workspace
-    ours, found = alternate(
-        bench.rounds,
-        lambda: bench.product.build_cold(workspace),
-        lambda: peer.cold(other) * factor,
-        say=label or peer.label,
-        warm=False,
-    )
-    return Row(label or peer.label, ours, found, compare=compare, target=target, note=note)
+    for_pip: int = 0,
+) -> list[Row]:
+    """Let interlock, with every backend run and with what it has kept of that, and all peers take turns."""
+    cold = way or bench.product.build_cold
+
+    def built() -> float:
+        bench.product.forget()
+        return cold(workspace)
+
+    sides, notes = [], []
+    for peer, _ in rows:
+        theirs, note = workspace, ""
+        if peer.label.startswith("pip") and len(workspace.graph) > for_pip + 1:
+            theirs = hub(bench.directory(), for_pip, workspace.backend)
+            note = f"pip built {len(theirs.graph)} projects, times {len(workspace.graph) / len(theirs.graph):.1f}"
+        sides.append(partial(_scaled, peer, theirs, len(workspace.graph) / len(theirs.graph)))
+        notes.append(note)
+    say = f"{len(workspace.graph)} of {workspace.backend}: all built, kept, {', '.join(peer.label for peer, _ in rows)}"
+    first, ours, *others = alternate(bench.rounds, built, lambda: cold(workspace), *sides, say=say, warm=False)
+    return [
+        Row(peer.label, ours, found, compare=compare, target=target, note=note, built=first)
+        for (peer, target), found, note in zip(rows, others, notes, strict=True)
+    ]
+
+
+def _scaled(peer: Peer, workspace: Workspace, factor: float) -> float:
+    return peer.cold(workspace) * factor
 
 
 def warm_up(bench: Bench, backend: str, *peers: Peer) -> None:
@@ -99,23 +109,23 @@ def warm_up(bench: Bench, backend: str, *peers: Peer) -> None:
 def backends(bench: Bench) -> Table:
     """Measure other build backends: flit_core, hatchling, and uv_build, which uv runs without starting Python."""
     count = bench.size(128)
-    table = Table("backends", f"{count} projects in 6 layers, cold, by backend", peer="peer", notes=[OURS, GENEROUS])
+    table = Table(
+        "backends", f"{count} projects in 6 layers, cold, by backend", peer="peer", notes=[OURS, KEPT, GENEROUS]
+    )
     edges, once = uv_edges(bench.tools, bench.product.jobs), uv_once(bench.tools)
     tuned = uv_once(bench.tools, tuned=True)
-    rows: list[tuple[str, Peer, float | None, str]] = [
-        ("flit_core", edges, 10, "speed"),
-        ("hatchling", edges, 10, "speed"),
-        ("flit_core", tuned, None, "speed"),
-        ("hatchling", tuned, None, "speed"),
-        ("uv_build", edges, None, "speed"),
-        ("uv_build", once, None, "cost"),
-        ("uv_build", tuned, 4, "cost"),
-    ]
-    for backend, peer, target, compare in rows:
+    sides: dict[str, tuple[str, list[tuple[Peer, float | None]]]] = {
+        "flit_core": ("speed", [(edges, 10), (tuned, None)]),
+        "hatchling": ("speed", [(edges, 10), (tuned, None)]),
+        "uv_build": ("cost", [(edges, None), (once, None), (tuned, 4)]),
+    }
+    for backend, (compare, rows) in sides.items():
         workspace = layered(bench.directory(), count, backend)
-        warm_up(bench, backend, peer)
-        label = f"{backend}: {peer.label}"
-        table.rows.append(_compare(bench, workspace, peer, target, compare=compare, label=label))
+        warm_up(bench, backend, *(peer for peer, _ in rows))
+        found = _compare(bench, workspace, rows, compare=compare)
+        for row in found:
+            row.label = f"{backend}: {row.label}"
+        table.rows += found
     return table
 
 
@@ -127,17 +137,10 @@ def sync(bench: Bench) -> Table:
         table.notes.append("This version has no `interlock sync`.")
         return table
     workspace = layered(bench.directory(), count, "setuptools")
-    for peer, target in ((uv_once(bench.tools, tuned=True), 4.0), (uv_once(bench.tools), None)):
-        warm_up(bench, "setuptools", peer)
-        ours, theirs = alternate(
-            bench.rounds,
-            lambda: bench.product.sync_cold(workspace),
-            lambda peer=peer: peer.cold(workspace),
-            say=peer.label,
-            warm=False,
-        )
-        table.rows.append(Row(peer.label, ours, theirs, target=target))
-    table.notes.append(GENEROUS)
+    rows: list[tuple[Peer, float | None]] = [(uv_once(bench.tools, tuned=True), 4.0), (uv_once(bench.tools), None)]
+    warm_up(bench, "setuptools", *(peer for peer, _ in rows))
+    table.rows = _compare(bench, workspace, rows, way=bench.product.sync_cold)
+    table.notes += [KEPT, GENEROUS]
     return table
 
 
@@ -172,7 +175,7 @@ def static(bench: Bench) -> Table:
 
 def sizes(bench: Bench) -> Table:
     """Measure how cost grows with the number of projects, 32 to 2,048: for the chart."""
-    table = Table("sizes", "cold builds of setuptools projects in 6 layers, by number", peer="peer")
+    table = Table("sizes", "cold builds of setuptools projects in 6 layers, by number", peer="peer", notes=[KEPT])
     sides = {"uv, an edge each": uv_edges(bench.tools, bench.product.jobs), "one uv": uv_once(bench.tools)}
     warm_up(bench, "setuptools", *sides.values())
     last = dict.fromkeys(sides, 0.0)
@@ -180,14 +183,14 @@ def sizes(bench: Bench) -> Table:
         if count > bench.size(2048):
             break
         workspace = layered(bench.directory(), count, "setuptools")
-        for name, peer in sides.items():
-            keys = {"projects": count, "peer": name}
-            if last[name] * 2 > bench.budget:
-                ours = [bench.product.build_cold(workspace)]
-                table.rows.append(Row(f"{count}, {name}", ours, keys=keys, note="too long for --budget"))
-                continue
-            row = _compare(bench, workspace, peer, None, label=f"{count}, {name}")
-            row.keys = keys
+        names = [name for name in sides if last[name] * 2 <= bench.budget]
+        rows = _compare(bench, workspace, [(sides[name], None) for name in names])
+        for name, row in zip(names, rows, strict=True):
+            row.label, row.keys = f"{count}, {name}", {"projects": count, "peer": name}
             last[name] = row.theirs[-1]
-            table.rows.append(row)
+        table.rows += rows
+        if not names:
+            ours = alternate(bench.rounds, partial(bench.product.build_cold, workspace), warm=True)[0]
+            note = "peers: too long for --budget"
+            table.rows.append(Row(f"{count}", ours, keys={"projects": count, "peer": ""}, note=note))
     return table

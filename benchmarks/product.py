@@ -47,10 +47,10 @@ class Product:
         self.stop_workers()
         return self.build(workspace, *words)
 
-    def build_first(self, workspace: Workspace) -> float:
-        """Build a workspace from nothing, as if it had never been built: what backends have answered is forgotten too."""
-        shutil.rmtree(Path(self.environ["INTERLOCK_CACHE_DIR"], "build-requires"), ignore_errors=True)
-        return self.build_cold(workspace)
+    def forget(self) -> None:
+        """Delete what interlock keeps of projects: the wheels and the answers of their backends, as before the first build."""
+        for name in ("build-requires", "editable-wheels"):
+            shutil.rmtree(Path(self.environ["INTERLOCK_CACHE_DIR"], name), ignore_errors=True)
 
     def sync_cold(self, workspace: Workspace) -> float:
         """Build a workspace from nothing without Ninja."""

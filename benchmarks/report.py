@@ -20,7 +20,8 @@ class Row:
     """A figure of interlock's, or a pair of such; `ours` and `theirs` are samples, paired round by round.
 
     `compare` says what the ratio is: "speed" is theirs over ours (how much faster interlock is), "cost" ours over theirs.
-    `target` is about that ratio where there are two sides, else about our figure, and it is a least value for "speed".
+    `built` are samples of interlock with every backend run, where `ours` are with what it has kept of that. `target` is about
+    the ratio of `ours` where there are two sides, else about our figure, and it is a least value for "speed".
     """
 
     label: str
@@ -31,12 +32,16 @@ class Row:
     target: float | None = None
     note: str = ""
     keys: dict[str, Any] = field(default_factory=dict)
+    built: list[float] = field(default_factory=list)
 
     @property
     def ratio(self) -> float | None:
-        if not self.theirs:
+        return self._ratio(self.ours)
+
+    def _ratio(self, ours: list[float]) -> float | None:
+        if not self.theirs or not ours:
             return None
-        return ratio(self.theirs, self.ours) if self.compare == "speed" else ratio(self.ours, self.theirs)
+        return ratio(self.theirs, ours) if self.compare == "speed" else ratio(ours, self.theirs)
 
     @property
     def met(self) -> bool | None:
@@ -56,15 +61,9 @@ class Row:
             unit = "x" if self.theirs else f" {self.unit}"
             verdict = (": met" if self.met else ": MISSED") if judged else ""
             target = f"{sign} {self.target:g}{unit}{verdict}"
-        value = self.ratio
-        return [
-            self.label,
-            figure(self.ours, self.unit),
-            figure(self.theirs, self.unit),
-            "" if value is None else f"{value:.3g}x",
-            target,
-            self.note,
-        ]
+        ratios = ["" if value is None else f"{value:.3g}x" for value in (self.ratio, self._ratio(self.built))]
+        samples = [figure(found, self.unit) for found in (self.ours, self.theirs, self.built)]
+        return [self.label, samples[0], samples[1], ratios[0], target, samples[2], ratios[1], self.note]
 
 
 @dataclass
@@ -79,7 +78,7 @@ class Table:
     measured: dict[str, Any] = field(default_factory=dict)
 
     def heads(self) -> list[str]:
-        return ["", "interlock", self.peer, "ratio", "target", ""]
+        return ["", "interlock", self.peer, "ratio", "target", "interlock, backends run", "ratio", ""]
 
     def text(self) -> str:
         """Return the table for a terminal."""
@@ -117,7 +116,7 @@ class Table:
         plain = [row for row in self.rows if "edge" not in row.keys]
         judged = not self.measured.get("projects")
         cells = [self.heads(), *(row.cells(judged=judged) for row in plain)]
-        kept = [column for column in range(6) if column < 2 or any(row[column] for row in cells[1:])]
+        kept = [column for column in range(8) if column < 2 or any(row[column] for row in cells[1:])]
         found = [[row[column] for column in kept] for row in cells]
         edges = list(dict.fromkeys(row.keys["edge"] for row in self.rows if "edge" in row.keys))
         if not edges:

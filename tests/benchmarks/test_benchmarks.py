@@ -52,6 +52,12 @@ def test_targets_are_met_or_missed(row: Row, met: bool | None) -> None:
     assert ("MISSED" in said, ": met" in said) == (met is False, met is True)
 
 
+def test_the_build_in_which_every_backend_runs_is_beside_the_other() -> None:
+    table = Table("t", "T", [Row("x", [1.0], [30.0], built=[3.0], target=30), Row("y", [2.0])])
+    assert table.markdown().splitlines()[2] == "| x | 1 s | 30 s | 30x | ≥ 30x: met | 3 s | 10x |"
+    assert "backends run" not in Table("t", "T", [Row("y", [2.0])]).markdown()
+
+
 def test_a_small_run_judges_nothing() -> None:
     table = Table(
         "t", "T", [Row("x", [1], [2], target=30)], measured={"rounds": 1, "when": "", "load": "", "projects": 4}

@@ -146,6 +146,7 @@ def test_a_proof_and_a_build_without_isolation_ask_the_backend(
         ("MANIFEST.in", "include x\n"),
         ("setup.cfg", "[metadata]\nkeywords = a\n"),
         (".gitignore", "src\n"),
+        ("../.gitignore", "src\n"),
         ("setup.py", "from setuptools import setup; setup()\n"),
         ("build/lib.py", "x"),
         ("lib/build/__init__.py", "x"),
