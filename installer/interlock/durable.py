@@ -12,27 +12,31 @@ import functools
 import os
 import secrets
 import stat
+import sys
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from interlock import platforms
 from interlock.errors import DiskError
+from interlock.owners import give, inherit, make_directories, says
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["Disk", "Durability", "explained", "inherit", "make_directories"]
+__all__ = ["Disk", "Durability", "explained", "make_directories"]
 
 Durability = Literal["full", "fast"]
 
 # Group-writable where the umask allows it (a shared environment), world-writable never.
 FILE_MODE = 0o664
 EXECUTABLE_MODE = 0o775
-# What a directory says of itself that a group shares: new entries get its group, and the group may write (mkdir(1), 2775).
-SHARED = stat.S_ISGID | stat.S_IWGRP
 CHUNK = 1 << 20
 # From so many files on, one sync of the file system costs less than one of each: 21,000 take 0.1 s rather than 2-16 s.
 MANY = 200
+TICK = 100_000_000
+"""More nanoseconds than pass between two ticks of a file system's clock, where its times are finer than a second."""
+
 # A time that is set after the sync is lost with the power; Windows can set it only by path, when the file is closed.
 TIMES_BY_DESCRIPTOR = os.utime in os.supports_fd
 
@@ -57,70 +61,6 @@ def explained(path: str) -> Iterator[None]:
     except OSError as error:
         advice = _ADVICE.get(error.errno or 0, _OTHER_ADVICE)
         raise DiskError(f"cannot write {path}: {error.strerror or error}", advice=advice) from error
-
-
-def make_directories(path: str, mode: int, below: str = "") -> None:
-    """Create a directory and those above it, each with the mode (less the umask), which os.makedirs gives the last alone.
-
-    `below` is an ancestor of the path that must be there: FileNotFoundError where it is not.
-    """
-    missing = [] if os.path.isdir(path) else [path]
-    above = os.path.dirname(path)
-    while missing and above not in {"", missing[-1], below} and not os.path.exists(above):
-        missing.append(above)
-        above = os.path.dirname(above)
-    for directory in reversed(missing):
-        try:
-            os.mkdir(directory, mode)
-        except FileExistsError:
-            if not os.path.isdir(directory):
-                raise
-        else:
-            _inherit_directory(directory)
-
-
-def _inherit_directory(path: str) -> None:
-    if os.name == "posix" and _says(above := os.stat(os.path.dirname(path) or ".")):
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            _give(descriptor, above)
-        finally:
-            os.close(descriptor)
-
-
-def inherit(descriptor: int, directory: str) -> None:
-    """Give a new file or directory what the directory it is in says that it belongs to.
-
-    Its group may write where that directory is shared by one. What root creates is its owner's: nobody who ran `sudo` once
-    wants files in an environment of his that he cannot replace. Where that cannot be, it stays as it is.
-    """
-    if os.name == "posix" and _says(above := os.stat(directory)):
-        _give(descriptor, above)
-
-
-def _give(descriptor: int, above: os.stat_result) -> None:
-    """Do what `inherit` says, by descriptor: a path may lead elsewhere by now, to what is root's."""
-    status, user = os.fstat(descriptor), os.geteuid()
-    root, shared = user == 0 and above.st_uid != 0, above.st_mode & SHARED == SHARED
-    # Not files with more than one name: uv's are those of its cache, and what a cache holds is not another user's to change.
-    if status.st_uid != user or (status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode)):
-        return
-    # Namespaces of users and some file systems refuse that in ways of their own.
-    with contextlib.suppress(OSError):
-        if root or status.st_gid != above.st_gid:
-            os.chown(descriptor, above.st_uid if root else -1, above.st_gid)
-        if shared and (mode := _shared_mode(status.st_mode)) != stat.S_IMODE(status.st_mode):
-            os.chmod(descriptor, mode)
-
-
-def _says(above: os.stat_result) -> bool:
-    """Tell whether what is new in a directory is to be another's than this process would make it."""
-    return (os.geteuid() == 0 and above.st_uid != 0) or above.st_mode & SHARED == SHARED
-
-
-def _shared_mode(mode: int) -> int:
-    """Return a mode with the owner's rights for the group too; a directory's entries get its group."""
-    return stat.S_IMODE(mode) | (mode & stat.S_IRWXU) >> 3 | (stat.S_ISGID if stat.S_ISDIR(mode) else 0)
 
 
 @dataclass(slots=True)
@@ -175,6 +115,15 @@ class Disk:
         The temporary name starts with a dot and has another ending, so that `site` and globs pass it over. `mode` are the
         permissions that it gets whatever the umask says: those that somebody else's file had before, for example.
         """
+        with self.written_beside(path, data, mtime_ns=mtime_ns, mode=mode) as temporary:
+            self.replace(temporary, path)
+        self.sync_directory(os.path.dirname(path) or ".")
+
+    @contextlib.contextmanager
+    def written_beside(
+        self, path: str, data: bytes, *, mtime_ns: int | None = None, mode: int | None = None
+    ) -> Iterator[str]:
+        """Give a new file, in the same directory, that the block renames to a path; it is removed where that fails."""
         directory, name = os.path.split(path)
         temporary = os.path.join(directory, f".{name}.{secrets.token_hex(4)}.tmp")
         try:
@@ -182,12 +131,11 @@ class Disk:
             if mode is not None:
                 with explained(path):
                     os.chmod(temporary, mode)
-            self.replace(temporary, path)
+            yield temporary
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
-        self.sync_directory(directory or ".")
 
     def publish_if_changed(self, path: str, data: bytes, *, mtime_ns: int | None = None) -> bool:
         """Publish unless the file already has this content; tell whether it was written."""
@@ -228,14 +176,21 @@ class Disk:
             make_directories(path, mode, below)
 
     def probe(self, directory: str) -> None:
-        """Create a file in a directory and remove it; the caller keeps others from doing the same at that moment.
+        """Make sure that entries of a directory can be changed; the caller keeps others from doing this at that moment.
+
+        POSIX says it without a change: permissions, read-only mounts and the immutable flag count (access(2)). Elsewhere, and
+        where the answer is no, a file is created and removed, which tells the reason.
 
         Raises:
             DiskError: the file system does not let this user do that.
         """
+        trusted = os.access in os.supports_effective_ids and os.path.isdir(directory)
+        if trusted and os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
+            return
         path = os.path.join(directory, ".interlock-probe")
-        self.remove(path)  # of a process that died in between
         with explained(directory):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)  # of a process that died in between
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600))
             os.unlink(path)
 
@@ -286,16 +241,16 @@ class Disk:
 
         Symbolic links stay as they are: what they lead to counts, and whoever owns the directory can replace them.
         """
-        if os.name != "posix" or not os.path.isdir(like) or not _says(above := os.stat(like)):
+        if os.name != "posix" or not os.path.isdir(like) or not says(above := os.stat(like)):
             return
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         for _, _, names, directory in os.fwalk(path, follow_symlinks=False):
-            _give(directory, above)
+            give(directory, above)
             for name in names:
                 with contextlib.suppress(OSError):
                     descriptor = os.open(name, flags, dir_fd=directory)
                     try:
-                        _give(descriptor, above)
+                        give(descriptor, above)
                     finally:
                         os.close(descriptor)
 
@@ -336,12 +291,21 @@ class Disk:
                     self.platform.sync_directory(directory)
 
     def clock_ns(self, directory: str) -> int:
-        """Return the file system's own present moment, in nanoseconds.
+        """Return the file system's own present moment, in nanoseconds, or one shortly before it.
 
         Ninja compares file times with each other, and the kernel's coarse clock lags `time.time_ns()` by milliseconds:
-        so a file is created, asked and removed.
+        so something is touched and asked. On Linux that is the directory, which gets the time that a new file would have
+        (utimensat(2), UTIME_NOW: on NFS the server's); elsewhere, and where that does nothing, a file is created and removed.
         """
         self.make_directory(directory)
+        if sys.platform == "linux":
+            with explained(directory):
+                before = os.stat(directory).st_mtime_ns
+                os.utime(directory)
+                moment = os.stat(directory).st_mtime_ns
+            # The same tick, perhaps: a moment that is too early costs one more run, and one that is too late an edit.
+            if moment != before or 0 <= time.time_ns() - moment < TICK:
+                return moment
         path = os.path.join(directory, f".interlock-clock-{secrets.token_hex(6)}")
         with explained(path):
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)

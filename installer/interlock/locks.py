@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from interlock.durable import inherit
 from interlock.errors import LockOrderError, LockTimeout, LockUnavailable, UsageError
 from interlock.holders import clear_note, describe_holders, write_note
+from interlock.owners import inherit
 from interlock.timings import span
 
 if TYPE_CHECKING:

@@ -12,13 +12,22 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from interlock.documents import parse_json
+from interlock.together import publish_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from interlock.durable import Disk
 
-__all__ = ["escape_make", "is_expressible", "read_stamp", "relative_path", "write_depfile", "write_stamp"]
+__all__ = [
+    "escape_make",
+    "is_expressible",
+    "read_stamp",
+    "relative_path",
+    "write_both",
+    "write_depfile",
+    "write_stamp",
+]
 
 _AFTER_BACKSLASHES = re.compile(r"(\\*)([ #:$])")
 # Plain characters, those that can be escaped, and whatever a backslash precedes.
@@ -31,8 +40,32 @@ def write_stamp(path: str, receipt: Mapping[str, Any], *, started_ns: int, disk:
     `started_ns` is a moment sampled before the edge read its inputs (`Disk.clock_ns`): an input that is edited while
     the edge runs is then newer than the stamp, and the edge runs again.
     """
-    data = json.dumps(dict(receipt), indent=1, sort_keys=True).encode() + b"\n"
-    return disk.publish_if_changed(path, data, mtime_ns=started_ns)
+    return disk.publish_if_changed(path, _stamp_text(receipt), mtime_ns=started_ns)
+
+
+def write_both(
+    stamp: str, receipt: Mapping[str, Any], depfile: str, inputs: Iterable[str], *, started_ns: int, disk: Disk
+) -> None:
+    """Do what `write_depfile`, with the stamp as its target, and then `write_stamp` do, with one sync of their directory."""
+    files: list[tuple[str, bytes, int | None]] = [(depfile, _depfile_text(stamp, inputs), None)]
+    data = _stamp_text(receipt)
+    if not _has_content(stamp, data):
+        files.append((stamp, data, started_ns))
+    for path in (depfile, stamp):
+        disk.make_directory(os.path.dirname(path) or ".")
+    publish_all(files, disk=disk)
+
+
+def _stamp_text(receipt: Mapping[str, Any]) -> bytes:
+    return json.dumps(dict(receipt), indent=1, sort_keys=True).encode() + b"\n"
+
+
+def _has_content(path: str, data: bytes) -> bool:
+    try:
+        with open(path, "rb") as reader:
+            return reader.read() == data
+    except FileNotFoundError:
+        return False
 
 
 def read_stamp(path: str) -> dict[str, Any] | None:
@@ -88,7 +121,11 @@ def write_depfile(path: str, target: str, inputs: Iterable[str], *, disk: Disk) 
 
     Paths that no depfile can name are left out: a name that Ninja reads as another would keep the edge dirty for ever.
     """
+    disk.make_directory(os.path.dirname(path) or ".")
+    disk.publish(path, _depfile_text(target, inputs))
+
+
+def _depfile_text(target: str, inputs: Iterable[str]) -> bytes:
     lines = [f"{escape_make(target)}:"]
     lines += [f"  {escape_make(name)}" for name in sorted(set(inputs)) if is_expressible(name)]
-    disk.make_directory(os.path.dirname(path) or ".")
-    disk.publish(path, (" \\\n".join(lines) + "\n").encode("utf-8", "surrogateescape"))
+    return (" \\\n".join(lines) + "\n").encode("utf-8", "surrogateescape")

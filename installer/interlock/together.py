@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 from interlock.durable import explained
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from interlock.durable import Disk
     from interlock.platforms import Platform
 
-__all__ = ["together"]
+__all__ = ["publish_all", "together"]
 
 MOST = 64
 """The files that are kept open until they are synced."""
@@ -41,6 +41,27 @@ def together(disk: Disk, directory: str) -> Iterator[Disk]:
             later.sync_files()
     finally:
         later.close()
+
+
+def publish_all(files: Iterable[tuple[str, bytes, int | None]], *, disk: Disk) -> None:
+    """Replace each file in one step, in this order: pairs of path and content, and the modification time (ns) or None.
+
+    All of them are synced before the first is replaced, and each directory once after the last.
+
+    Raises:
+        DiskError: full, read-only, not permitted; of what was not replaced nothing is left.
+    """
+    files = list(files)
+    if not files:
+        return
+    directories = dict.fromkeys(os.path.dirname(path) or "." for path, _, _ in files)
+    with contextlib.ExitStack() as stack:
+        with together(disk, next(iter(directories))) as batch:
+            new = [stack.enter_context(batch.written_beside(path, data, mtime_ns=time)) for path, data, time in files]
+        for temporary, (path, _, _) in zip(new, files, strict=True):
+            disk.replace(temporary, path)
+    for directory in directories:
+        disk.sync_directory(directory)
 
 
 class _Later:

@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from interlock import durable, platforms, together
+from interlock import durable, owners, platforms, together
 
 # What changes a file system and has no method below: to be added before the product may use it.
 UNKNOWN = frozenset(
@@ -175,8 +175,8 @@ class RecordedOs:
     def fchmod(self, descriptor: int, mode: int) -> None:
         self._attributes(descriptor, lambda: os.fchmod(descriptor, mode))
 
-    def utime(self, path: str | int, *, ns: tuple[int, int]) -> None:
-        self._attributes(path, lambda: os.utime(path, ns=ns))
+    def utime(self, path: str | int, *, ns: tuple[int, int] | None = None) -> None:
+        self._attributes(path, (lambda: os.utime(path, ns=ns)) if ns else (lambda: os.utime(path)))
 
     def chown(self, path: str | int, user: int, group: int) -> None:
         self._attributes(path, lambda: os.chown(path, user, group))
@@ -215,6 +215,7 @@ def installed(recorder: Recorder) -> Iterator[Recorder]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(durable, "os", stand_in)
+        patch.setattr(owners, "os", stand_in)
         patch.setattr(platforms, "os", stand_in)
         patch.setattr(together, "os", stand_in)
         patch.setattr(platforms.Posix, "exchange", recorded_exchange)

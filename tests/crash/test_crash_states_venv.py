@@ -28,7 +28,7 @@ from interlock import create
 from interlock.durable import Disk
 from interlock.interpreter import Interpreter
 from interlock.platforms import Posix
-from interlock.stamp import read_stamp, write_stamp
+from interlock.stamp import read_stamp, write_both, write_stamp
 from interlock.transaction import commit
 
 pytestmark = [
@@ -142,16 +142,22 @@ def test_the_replacement_of_an_environment(directory: str, monkeypatch: pytest.M
 # Stamps
 
 
+@pytest.mark.parametrize("depfile", ["", "core.d"], ids=["alone", "with its depfile"])
 @pytest.mark.parametrize("before", [{}, {"version": "1.0"}], ids=["first", "over an old one"])
-def test_the_publication_of_a_stamp(directory: str, before: dict[str, str]) -> None:
-    """Nothing, the old receipt or the new one; and the new one for certain once the edge has ended."""
+def test_the_publication_of_a_stamp(directory: str, before: dict[str, str], depfile: str) -> None:
+    """Nothing, the old receipt or the new one; and the new one, and the depfile, for certain once the edge has ended."""
     path, new = os.path.join(directory, "out", "core.stamp"), {"version": "2.0", "text": "x" * 100}
     os.mkdir(os.path.dirname(path))
     if before:
         write_stamp(path, before, started_ns=STARTED_NS, disk=Disk("fast"))
     tree = read_tree(directory)
+    expected = f"{path}: \\\n  a\n".encode() if depfile else b""
     with installed(Recorder()) as recorder:
-        write_stamp(path, new, started_ns=STARTED_NS, disk=Disk("full", Posix()))
+        if depfile:
+            listed = os.path.join(os.path.dirname(path), depfile)
+            write_both(path, new, listed, ["a"], started_ns=STARTED_NS, disk=Disk("full", Posix()))
+        else:
+            write_stamp(path, new, started_ns=STARTED_NS, disk=Disk("full", Posix()))
     history, count, problems = History(directory, tree, recorder.events), Count(), []
     for done in history.moments():
         for state in distinct(history, count, lambda tree: tree, done):
@@ -160,6 +166,9 @@ def test_the_publication_of_a_stamp(directory: str, before: dict[str, str]) -> N
             legal = [new] if done >= history.steps else [before or None, new]
             if not content or json.loads(content) not in legal:
                 problems.append(f"after {done} operations: {content!r}")
+            names = state.get(f"out/{depfile}", ("", b"", 0))[1] if depfile else b""
+            if names not in {b"", expected} or (names != expected and done >= history.steps):
+                problems.append(f"after {done} operations: {names!r}")
     report(f"stamp, {'over an old one' if before else 'first'}", count, problems)
     assert not problems, problems
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -140,12 +142,47 @@ def test_directories_below_one_that_is_gone_are_not_made(disk: Disk, tmp_path: P
 
 
 def test_a_probe_leaves_nothing(disk: Disk, tmp_path: Path) -> None:
-    (tmp_path / ".interlock-probe").write_bytes(b"")  # of a process that died in between
-    disk.probe(str(tmp_path))
-    assert os.listdir(tmp_path) == []
+    (tmp_path / "there").mkdir()
+    disk.probe(str(tmp_path / "there"))
+    assert os.listdir(tmp_path / "there") == []
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(DiskError, match=f"cannot write {tmp_path / 'file'}"):
         disk.probe(str(tmp_path / "file"))
+
+
+def test_a_probe_makes_a_file_where_the_system_does_not_tell(
+    disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "supports_effective_ids", set())
+    (tmp_path / ".interlock-probe").write_bytes(b"")  # of a process that died in between
+    before = tmp_path.stat().st_mtime_ns
+    disk.probe(str(tmp_path))
+    assert os.listdir(tmp_path) == []
+    assert tmp_path.stat().st_mtime_ns >= before
+
+
+@pytest.mark.skipif(os.access not in os.supports_effective_ids, reason="there it makes a file")
+def test_a_probe_changes_nothing_where_the_system_tells(disk: Disk, tmp_path: Path) -> None:
+    os.utime(tmp_path, ns=(1, 1))
+    disk.probe(str(tmp_path))
+    assert tmp_path.stat().st_mtime_ns == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="needs root and chattr")
+@pytest.mark.parametrize("how", ["immutable", "read-only"])
+def test_a_probe_finds_what_root_may_not_do_either(disk: Disk, tmp_path: Path, how: str) -> None:
+    do, undo = (
+        (["chattr", "+i"], ["chattr", "-i"])
+        if how == "immutable"
+        else (["mount", "-t", "tmpfs", "-o", "ro", "x"], ["umount"])
+    )
+    if subprocess.run([*do, str(tmp_path)], capture_output=True, check=False).returncode:
+        pytest.skip(f"{do[0]} does not work here")
+    try:
+        with pytest.raises(DiskError, match=f"cannot write {tmp_path}: (Operation not permitted|Read-only)"):
+            disk.probe(str(tmp_path))
+    finally:
+        subprocess.run([*undo, str(tmp_path)], check=True)
 
 
 def test_publish_if_changed_leaves_an_equal_file_alone(disk: Disk, tmp_path: Path) -> None:
@@ -318,6 +355,26 @@ def test_the_clock_is_that_of_the_file_system(disk: Disk, tmp_path: Path) -> Non
     (tmp_path / "after").write_bytes(b"")
     assert (tmp_path / "before").stat().st_mtime_ns <= clock <= (tmp_path / "after").stat().st_mtime_ns
     assert os.listdir(tmp_path / "new") == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a file is made")
+def test_the_clock_makes_no_file(disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "open", None)
+    os.utime(tmp_path, ns=(1, 1))
+    before = time.time_ns()
+    assert before - 10**9 < disk.clock_ns(str(tmp_path)) <= time.time_ns()
+
+
+def test_the_clock_is_that_of_files_where_a_directory_has_none(
+    disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some file systems in user space take a directory's new time, and do nothing."""
+    os.utime(tmp_path, ns=(1, 1))
+    monkeypatch.setattr(os, "utime", lambda path: None)
+    before = time.time_ns()
+    clock = disk.clock_ns(str(tmp_path))
+    assert before - 10**9 < clock <= time.time_ns()
+    assert os.listdir(tmp_path) == []
 
 
 def test_set_mtime_sets_the_modification_time(disk: Disk, tmp_path: Path) -> None:

@@ -39,12 +39,12 @@ class DyingDisk(Disk):
 
     def __init__(self, platform: platforms.Platform, survive: int) -> None:
         super().__init__("fast", platform)
-        self.left = survive
+        self.left = [survive]  # in one place for all disks that are made of this one
 
     def _count(self) -> None:
-        if self.left == 0:
+        if self.left[0] == 0:
             raise Killed
-        self.left -= 1
+        self.left[0] -= 1
 
     def replace(self, source: str, destination: str) -> None:
         self._count()

@@ -31,11 +31,11 @@ OWN = {
     "interlock.distribution", "interlock.documents", "interlock.durable", "interlock.environment", "interlock.errors",
     "interlock.holders",
     "interlock.interpreter",
-    "interlock.journal", "interlock.locks", "interlock.platforms", "interlock.prepared", "interlock.satisfy",
-    "interlock.staging", "interlock.stamp",
+    "interlock.journal", "interlock.locks", "interlock.owners", "interlock.platforms", "interlock.prepared",
+    "interlock.satisfy", "interlock.staging", "interlock.stamp",
     "interlock.timings", "interlock.together", "interlock.transaction",
 }  # fmt: skip
-BUDGET = 76  # modules beyond those of an interpreter that has only started
+BUDGET = 77  # modules beyond those of an interpreter that has only started
 
 
 LABELS = ["--labels", "names", "--label", "//core:core"]  # as GN starts it

@@ -34,12 +34,12 @@ class DyingDisk(Disk):
 
     def __init__(self, survive: int) -> None:
         super().__init__("fast")
-        self.left = survive
+        self.left = [survive]  # in one place for all disks that are made of this one
 
     def _count(self) -> None:
-        if self.left == 0:
+        if self.left[0] == 0:
             raise Killed
-        self.left -= 1
+        self.left[0] -= 1
 
     def write(self, path: str, data: bytes, *, executable: bool = False, mtime_ns: int | None = None) -> None:
         self._count()

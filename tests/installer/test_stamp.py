@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from interlock.durable import Disk
-from interlock.stamp import is_expressible, read_stamp, relative_path, write_depfile, write_stamp
+from interlock.stamp import is_expressible, read_stamp, relative_path, write_both, write_depfile, write_stamp
 
 DISK = Disk("fast")
 
@@ -41,6 +41,22 @@ def test_an_equal_receipt_leaves_the_stamp_alone(tmp_path: Path) -> None:
     assert os.stat(path).st_mtime_ns == 5_000_000_000
     assert write_stamp(path, {"b": 2, "a": 2}, started_ns=9_000_000_000, disk=DISK)
     assert os.stat(path).st_mtime_ns == 9_000_000_000
+
+
+def test_both_are_what_each_would_be(tmp_path: Path) -> None:
+    receipt, inputs = {"edge": "prepare", "name": "ü"}, ["b c", "a"]
+    stamp, depfile = str(tmp_path / "one" / "a.stamp"), str(tmp_path / "two" / "a.d")
+    write_both(stamp, receipt, depfile, inputs, started_ns=5_000_000_000, disk=DISK)
+    written = [Path(path).read_bytes() for path in (stamp, depfile)]
+    write_stamp(str(tmp_path / "stamp"), receipt, started_ns=5_000_000_000, disk=DISK)
+    write_depfile(str(tmp_path / "d"), stamp, inputs, disk=DISK)
+    assert written == [(tmp_path / "stamp").read_bytes(), (tmp_path / "d").read_bytes()]
+    assert os.stat(stamp).st_mtime_ns == 5_000_000_000
+    # Ninja has taken the depfile away; the receipt is the same.
+    os.unlink(depfile)
+    write_both(stamp, receipt, depfile, inputs, started_ns=9_000_000_000, disk=DISK)
+    assert os.stat(stamp).st_mtime_ns == 5_000_000_000
+    assert Path(depfile).read_bytes() == written[1]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"1", b"\xff", None])

@@ -10,7 +10,7 @@ import pytest
 from interlock import platforms
 from interlock.durable import Disk
 from interlock.errors import DiskError
-from interlock.together import MOST, together
+from interlock.together import MOST, publish_all, together
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,3 +86,44 @@ def test_without_durability_nothing_is_synced(tmp_path: Path) -> None:
     with together(Disk("fast", platform), str(tmp_path)) as disk:
         disk.write(str(tmp_path / "a"), b"1")
     assert platform.synced == []
+
+
+def test_files_are_published_in_order_when_all_of_them_are_safe(tmp_path: Path) -> None:
+    """The second takes the place of an old one, has a time of its own, and lies elsewhere."""
+
+    class Watching(Disk):
+        def replace(self, source: str, destination: str) -> None:
+            synced = {inode for inode, _ in platform.synced}
+            log.append((os.path.basename(destination), os.stat(source).st_ino in synced, len(synced)))
+            super().replace(source, destination)
+
+    platform, log = Watched(), list[tuple[str, bool, int]]()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "b").write_bytes(b"old")
+    files = [
+        (str(tmp_path / "a"), b"1", None),
+        (str(tmp_path / "other" / "b"), b"22", 5),
+        (str(tmp_path / "c"), b"3", 7),
+    ]
+    publish_all(files, disk=Watching(platform=platform))
+    assert log == [("a", True, 3), ("b", True, 3), ("c", True, 3)]
+    directories = [tmp_path.stat().st_ino, (tmp_path / "other").stat().st_ino]
+    assert [inode for inode, _ in platform.synced[3:]] == directories
+    assert [(path.read_bytes(), path.stat().st_mtime_ns) for path in (tmp_path / "other" / "b", tmp_path / "c")] == [
+        (b"22", 5),
+        (b"3", 7),
+    ]
+    assert sorted(os.listdir(tmp_path)) == ["a", "c", "other"]
+    publish_all([], disk=Disk())
+
+
+def test_of_what_cannot_be_published_nothing_is_left(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "file").touch()
+    with pytest.raises(DiskError, match=str(tmp_path / "b")):
+        publish_all([(str(tmp_path / name), b"1", None) for name in "abc"], disk=Disk())
+    assert sorted(os.listdir(tmp_path)) == ["a", "b"]
+    with pytest.raises(DiskError):
+        publish_all([(str(tmp_path / name), b"2", None) for name in "ac"], disk=Disk(platform=Watched(fails=True)))
+    assert sorted(os.listdir(tmp_path)) == ["a", "b"]
+    assert (tmp_path / "a").read_bytes() == b"1"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from interlock.durable import Disk
-from interlock.stamp import relative_path, write_depfile, write_stamp
+from interlock.stamp import relative_path, write_both, write_depfile, write_stamp
 
 if TYPE_CHECKING:
     import argparse
@@ -55,11 +55,15 @@ class Run:
         The depfile names `inputs` relative to the current directory, so that a build tool knows them, and `fixed` as they are:
         in a tree that was moved these are missing, and the edge runs again.
         """
-        arguments = self.arguments
-        if arguments.depfile:
-            target = arguments.stamp or arguments.depfile.removesuffix(".d")
-            write_depfile(arguments.depfile, target, [*map(relative_path, inputs), *fixed], disk=self.disk)
-        if arguments.stamp:
-            write_stamp(arguments.stamp, receipt, started_ns=self.started_ns, disk=self.disk)
-        elif sys.stdout is not None:
+        arguments, read = self.arguments, [*map(relative_path, inputs), *fixed]
+        stamp, depfile = arguments.stamp, arguments.depfile
+        if stamp and depfile:
+            write_both(stamp, receipt, depfile, read, started_ns=self.started_ns, disk=self.disk)
+        elif stamp:
+            write_stamp(stamp, receipt, started_ns=self.started_ns, disk=self.disk)
+        elif depfile:
+            write_depfile(depfile, depfile.removesuffix(".d"), read, disk=self.disk)
+        if stamp:
+            return
+        if sys.stdout is not None:
             sys.stdout.write(line + "\n")  # one write: many edges share a terminal
