@@ -176,6 +176,20 @@ def test_the_same_content_written_again_is_the_same(tmp_path: Path, cache: Path)
     assert is_there(source)
 
 
+def test_a_package_named_build_and_an_empty_directory_are_source(tmp_path: Path, cache: Path) -> None:
+    source = setuptools_project(tmp_path)
+    package = source / "src" / "build"
+    package.mkdir()
+    (package / "__init__.py").write_text("", encoding="utf-8")
+    keep(source)
+    (package / "__init__.py").write_text("changed = True\n", encoding="utf-8")
+    assert not is_there(source)
+    keep(source)
+    assert is_there(source)
+    (source / "src" / "namespace").mkdir()
+    assert not is_there(source)
+
+
 def test_a_change_without_a_new_time_or_size_is_seen(tmp_path: Path, cache: Path) -> None:
     source = setuptools_project(tmp_path)
     readme = source / "README.md"
