@@ -7,10 +7,9 @@ A worker is asked only by one that is in its own situation: what a process inher
 control group, limits, ...) is part of the key. Without a worker there is the plain path, a new process, which is the reference:
 whatever goes wrong here, the answer is None or `WorkerLost`, and the caller takes that path.
 
-Only what an interpreter has loaded at its start is imported, and `_socket`: each edge of each build pays for it.
+Only what an interpreter has loaded at its start is imported, and `_socket`: each edge of each build pays for it. `__future__`
+is not among that, so annotations that name what is not there yet are quoted.
 """
-
-from __future__ import annotations
 
 import sys
 
@@ -60,7 +59,7 @@ class Worker:
 
     __slots__ = ("command", "environ", "key")
 
-    def __init__(self, command: Sequence[str], environ: Mapping[bytes, bytes], key: Iterable[bytes]) -> None:
+    def __init__(self, command: "Sequence[str]", environ: "Mapping[bytes, bytes]", key: "Iterable[bytes]") -> None:
         self.command = tuple(command)
         self.environ = dict(environ)
         self.key = tuple(key)
@@ -71,7 +70,7 @@ class Job:
 
     __slots__ = ("_connection",)
 
-    def __init__(self, connection: _socket.socket) -> None:
+    def __init__(self, connection: "_socket.socket") -> None:
         self._connection = connection
 
     def wait(self, timeout: float | None = None) -> int:
@@ -113,23 +112,23 @@ class Job:
         self._connection.close()
 
 
-def settled(environ: Mapping[str, str]) -> list[tuple[str, str]]:
+def settled(environ: "Mapping[str, str]") -> list[tuple[str, str]]:
     """Return the variables that a backend could read and that are the same for all of a build, sorted."""
     return sorted(pair for pair in environ.items() if pair[0] not in VARYING and not pair[0].startswith("INTERLOCK_"))
 
 
-def is_wanted(environ: Mapping[bytes, bytes], platform: str = sys.platform) -> bool:
+def is_wanted(environ: "Mapping[bytes, bytes]", platform: str = sys.platform) -> bool:
     """Tell whether a worker is to be asked: where a fork without exec is safe, and unless INTERLOCK_WORKER is 0."""
     return platform == "linux" and environ.get(SWITCH) != b"0"
 
 
 def submit(
     worker: Worker,
-    arguments: Sequence[bytes],
+    arguments: "Sequence[bytes]",
     *,
     cwd: bytes,
-    environ: Mapping[bytes, bytes],
-    descriptors: Sequence[int],
+    environ: "Mapping[bytes, bytes]",
+    descriptors: "Sequence[int]",
     urgent: bool = False,
 ) -> Job | None:
     """Let a worker run a command, started if it does not run; None where there can be none.
@@ -193,7 +192,7 @@ def _without_own(line: bytes) -> bytes:
     return b"%s%x" % (name, int(value, 16) & ~LIBRARYS_SIGNALS) if name in {b"SigIgn:", b"SigBlk:"} else line
 
 
-def directory(environ: Mapping[bytes, bytes]) -> bytes | None:
+def directory(environ: "Mapping[bytes, bytes]") -> bytes | None:
     """Return the directory of this user's sockets, made where it is missing; None where nobody else is kept out of it.
 
     $XDG_RUNTIME_DIR/interlock (XDG Base Directory Specification); else interlock-<uid> in TMPDIR, or in /tmp.
@@ -216,7 +215,7 @@ def directory(environ: Mapping[bytes, bytes]) -> bytes | None:
     return path if _is_private(path, uid) else None
 
 
-def connect(path: bytes) -> _socket.socket | None:
+def connect(path: bytes) -> "_socket.socket | None":
     """Connect to the worker that listens at a path, if it is this user's; None where nobody listens."""
     import _socket
 
@@ -234,7 +233,7 @@ def connect(path: bytes) -> _socket.socket | None:
     return None
 
 
-def peer(connection: _socket.socket) -> int:
+def peer(connection: "_socket.socket") -> int:
     """Return the user id at the other end of a connection (unix(7), SO_PEERCRED)."""
     import _socket
 
@@ -248,12 +247,9 @@ def _own_uid() -> int:
     return posix.geteuid()
 
 
-def _connect(worker: Worker, where: bytes, own: bytes) -> _socket.socket | None:
+def _connect(worker: Worker, where: bytes, own: bytes) -> "_socket.socket | None":
     """Connect to a worker, and start it if need be."""
-    import _blake2
-
-    name = _blake2.blake2b(b"\0".join([PROTOCOL, *worker.key, own]), digest_size=12).hexdigest()
-    path = where + b"/" + name.encode() + b".sock"
+    path = where + b"/" + _digest(b"\0".join([PROTOCOL, *worker.key, own])) + b".sock"
     if len(path) > LONGEST_PATH:
         return None
     found = connect(path)
@@ -264,7 +260,18 @@ def _connect(worker: Worker, where: bytes, own: bytes) -> _socket.socket | None:
     return found
 
 
-def _send(connection: _socket.socket, request: bytes, descriptors: Sequence[int]) -> None:
+def _digest(data: bytes) -> bytes:
+    """Return 24 hexadecimal digits that stand for some bytes: SipHash with two keys, which each interpreter has built in.
+
+    hashlib's functions are libraries to load. Nobody else comes into the directory where the name is, so it need not be
+    hard to find other bytes of the same digest.
+    """
+    import _imp
+
+    return (_imp.source_hash(1, data) + _imp.source_hash(2, data)).hex()[:24].encode()
+
+
+def _send(connection: "_socket.socket", request: bytes, descriptors: "Sequence[int]") -> None:
     import _socket
 
     data = b"%0*x" % (HEADER, len(request)) + request

@@ -1,7 +1,5 @@
 """The worker of interlock's own edges, as its client sees it. Imports as little as `client`, for the same reason."""
 
-from __future__ import annotations
-
 import sys
 
 from interlock import __version__
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-def own_worker(environ: Mapping[bytes, bytes], isolated: str) -> Worker:
+def own_worker(environ: "Mapping[bytes, bytes]", isolated: str) -> Worker:
     """Return the worker that has this version of interlock loaded, in this interpreter, started with -I or -P."""
     import posix
 
@@ -64,7 +62,7 @@ def run_in_worker(words: list[str]) -> None:
 
 
 def submit_edge(
-    words: Sequence[str], isolated: str, cwd: bytes, environ: Mapping[bytes, bytes], descriptors: Sequence[int]
+    words: "Sequence[str]", isolated: str, cwd: bytes, environ: "Mapping[bytes, bytes]", descriptors: "Sequence[int]"
 ) -> Job | None:
     """Let the worker run a command of interlock; None where there is no worker for it.
 

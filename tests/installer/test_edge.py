@@ -24,7 +24,7 @@ from worker_runtime import EDGE, Runtime, runtime_in_tmp
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="workers are on Linux")
 
 # What an interpreter has when it has only started is not counted. `_socket` is what an edge asks with.
-CLIENT = {"__future__", "_blake2", "_socket", "interlock", "interlock.client", "interlock.own_worker"}
+CLIENT = {"_socket", "interlock", "interlock.client", "interlock.own_worker"}
 STARTS = {"interlock.worker_start", "subprocess"}
 PLAIN_BUDGET = 105
 
