@@ -26,6 +26,7 @@ PARTS = {  # by span; what is not here is called what its span is
     "start of the process": "process start, imports",
     "build": "backend: build_editable",
     "get requires": "backend: get_requires",
+    "kept": REST,
     "commit": "commit: renames",
     "lock held": "commit: checks",
     "lock wait": "locks",
@@ -34,6 +35,12 @@ PARTS = {  # by span; what is not here is called what its span is
     "wait for environment": "locks",
     "wait for uv": "locks",
 }
+# What is added to the name of an edge, what it runs with, whether its backend is asked.
+WAYS: list[tuple[str, dict[str, str], bool]] = [
+    ("", {}, True),
+    (", kept", {}, False),
+    (", no worker", {"INTERLOCK_WORKER": "0"}, True),
+]
 STARTS = {"python -I -S -c pass": ["-I", "-S", "-c", "pass"], "python -c pass": ["-c", "pass"]}
 
 
@@ -44,17 +51,19 @@ def breakdown(bench: Bench) -> Table:
         table.rows.append(Row(label, _starts(bench.product.python, words, bench.rounds * 4), unit="ms"))
     for backend in ("setuptools", "hatchling"):
         workspace = layered(bench.directory(), bench.size(PROJECTS), backend)
-        for way in ("", "0"):
-            bench.product.more = {"INTERLOCK_WORKER": way} if way else {}
+        for way, environ, asked in WAYS:
+            bench.product.more = environ
             try:
                 bench.product.build_cold(workspace)  # so that there is a build environment, and a worker
                 workspace.clear()
+                if asked:
+                    bench.product.forget()
                 trace = workspace.root / "out-trace.json"
                 bench.product.run("build", "--root", workspace.root, "-j1", "--trace", trace)
             finally:
                 bench.product.more = {}
-            for kind in KINDS:
-                edge = f"{backend}, {kind}{', no worker' if way else ''}"
+            for kind in KINDS if asked else KINDS[:1]:
+                edge = f"{backend}, {kind}{way}"
                 for part, samples in parts(trace, kind).items():
                     keys = {"edge": edge, "part": part}
                     table.rows.append(Row(f"{edge}: {part}", samples, unit="ms", keys=keys))
