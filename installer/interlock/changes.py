@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from interlock.distribution import parse_record
 from interlock.errors import FileConflict, InterlockError, UnsafePath
 from interlock.journal import directory_digest, listing_digest
-from interlock.staging import digest_of
+from interlock.staging import digest_of, staged_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -58,17 +58,22 @@ class Change:
         gone = set(self.clears_directories).intersection(self.arrives)
         return tuple(sorted(path for path in found if not any(f"{path}/".startswith(f"{one}/") for one in gone)))
 
-    def operations(self, staged: str) -> tuple[Operation, ...]:
+    def operations(self, staging: str) -> tuple[Operation, ...]:
         """Return the journal's operations: payload, the new dist-info (RECORD last), the old one, then what is stale."""
+        library = posixpath.dirname(self.dist_info)
+
+        def staged(path: str) -> str:
+            return f"{staging}/{staged_name(path, library)}"
+
         steps: list[Operation] = [("clear", path) for path in self.clears]
         steps += [("clear-directory", path) for path in self.clears_directories]
         steps += [("directory", path) for path in self.new_directories]
-        steps += [("replace", f"{staged}/{path}", path) for path in self.arrives]
+        steps += [("replace", staged(path), path) for path in self.arrives]
         if self.replaces:
-            steps.append(("exchange", f"{staged}/{self.dist_info}", self.dist_info, *self.digests))
-            steps += [("replace", f"{staged}/{path}", path) for path in self.replaces]
+            steps.append(("exchange", staged(self.dist_info), self.dist_info, *self.digests))
+            steps += [("replace", staged(path), path) for path in self.replaces]
         elif self.dist_info:
-            steps.append(("replace", f"{staged}/{self.dist_info}", self.dist_info))
+            steps.append(("replace", staged(self.dist_info), self.dist_info))
         steps += [("retire", path) for path in self.retires]
         steps += [("remove", path) for path in self.leaves]
         steps += [("remove-directory", path) for path in self.emptied]

@@ -31,7 +31,6 @@ Durability = Literal["full", "fast"]
 # Group-writable where the umask allows it (a shared environment), world-writable never.
 FILE_MODE = 0o664
 EXECUTABLE_MODE = 0o775
-CHUNK = 1 << 20
 # From so many files on, one sync of the file system costs less than one of each: 21,000 take 0.1 s rather than 2-16 s.
 MANY = 200
 TICK = 100_000_000
@@ -92,22 +91,14 @@ class Disk:
             _write_all(created.descriptor, data)
             created.mtime_ns = mtime_ns
 
-    def write_chunks(self, path: str, chunks: Iterable[bytes], *, executable: bool = False) -> None:
+    def write_chunks(
+        self, path: str, chunks: Iterable[bytes], *, executable: bool = False, mtime_ns: int | None = None
+    ) -> None:
         """Create or overwrite a file as `write` does, from its parts, one in memory at a time."""
         with explained(path), self._created(path, executable=executable) as created:
             for chunk in chunks:
                 _write_all(created.descriptor, chunk)
-
-    def copy(self, source: str, destination: str, *, executable: bool = False) -> None:
-        """Copy a file's content and modification time, in constant memory, and sync the copy."""
-        with (
-            explained(destination),
-            open(source, "rb", buffering=0) as reader,
-            self._created(destination, executable=executable) as created,
-        ):
-            while chunk := reader.read(CHUNK):
-                _write_all(created.descriptor, chunk)
-            created.mtime_ns = os.fstat(reader.fileno()).st_mtime_ns
+            created.mtime_ns = mtime_ns
 
     def publish(self, path: str, data: bytes, *, mtime_ns: int | None = None, mode: int | None = None) -> None:
         """Replace a file in one step: readers and crashes see the old content or the new.

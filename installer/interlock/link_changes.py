@@ -82,7 +82,7 @@ def _check_safe(prepared: Prepared, environment: Environment) -> None:
             raise UnsafePath(
                 f"{prepared.name} {prepared.version} would link {link.path} to {link.target}, which is not in "
                 f"{prepared.source}",
-                advice=f"Remove {prepared.directory}, prepare it again. Nothing was changed.",
+                advice=f"Remove {prepared.path}, prepare it again. Nothing was changed.",
             )
 
 

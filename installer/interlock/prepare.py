@@ -16,18 +16,15 @@ from interlock.archive import ADVICE, LARGEST_TEXT, unpacked_limit
 from interlock.build_environment import environment_inputs
 from interlock.build_recipe import make_recipe
 from interlock.build_requirements import source_tree
-from interlock.distribution import normalize
-from interlock.errors import InterlockError, UsageError, WheelError
+from interlock.errors import WheelError
 from interlock.hooks import HookEnvironment, open_project
 from interlock.inputs import project_inputs, unchanged_since
 from interlock.kept import Kept
 from interlock.link_plan import LinkPlan, plan_links
 from interlock.local_wheels import surroundings
-from interlock.prepared import MANIFEST, TREE, Prepared, load_prepared, manifest_text, seal
-from interlock.python_support import check_python, check_static_python
+from interlock.pack import check_output, write_prepared
+from interlock.python_support import check_static_python
 from interlock.timings import span
-from interlock.together import together
-from interlock.unpack import unpack
 from interlock.wheel import open_wheel
 
 if TYPE_CHECKING:
@@ -39,7 +36,7 @@ if TYPE_CHECKING:
     from interlock.environment import Environment
     from interlock.hooks import ConfigSettings, Project
     from interlock.interpreter import Interpreter
-    from interlock.prepared import Requirement
+    from interlock.prepared import Prepared
     from interlock.static.wheel import StaticWheel
     from interlock.wheel import Wheel
 
@@ -92,10 +89,10 @@ def prepare(
     disk: Disk,
     timeout: float | None = None,
 ) -> PrepareResult:
-    """Prepare the editable install of a project for an environment in the directory `output`.
+    """Prepare the editable install of a project for an environment, as the file `output`.
 
-    Holds the build environment's lock (shared) and the source tree's, never the environment's. What `output` holds is
-    replaced only if the new content differs. `extras` decide which requirements the commit will check. With `links`, symbolic
+    Holds the build environment's lock (shared) and the source tree's, never the environment's. What is there is replaced, in
+    one step, only if the new content differs. `extras` decide which requirements the commit will check. With `links`, symbolic
     links take the place of a .pth where they can (docs/explanation/links.md).
 
     Raises:
@@ -104,13 +101,13 @@ def prepare(
         EnvironmentMismatch: the project does not support the environment's Python.
         EngineError: build requirements could not be installed.
         ConfigurationError: no static answer, where one must be, or not what the backend says.
-        UsageError: `output` holds something that interlock did not put there; INTERLOCK_UNPACKED_LIMIT is no number.
+        UsageError: `output` is something that interlock did not put there; INTERLOCK_UNPACKED_LIMIT is no number.
 
     Specification: PEP 517, PEP 660; docs/explanation/prepare.md.
     """
     options = options or BuildOptions()
     source, output = os.path.abspath(source), os.path.abspath(output)
-    _check_output(output)
+    check_output(output)
     limit = unpacked_limit()  # before the build: a variable that is wrong is said at once
     again = _command(source, output, environment, options, extras, links)
     work = os.path.join(os.path.dirname(output), f".{os.path.basename(output)}.tmp")
@@ -119,11 +116,9 @@ def prepare(
         _built(source, work, environment, options, again, limit, disk, timeout) as (wheel, used, not_static),
         span("unpack", source),
     ):
-        listed_ns = disk.clock_ns(work) if links else 0
+        listed_ns = disk.clock_ns(os.path.dirname(output)) if links else 0
         plan = plan_links(wheel, environment.layout, source) if links else LinkPlan()
-        new = os.path.join(work, "new")
-        prepared = _write(wheel, plan, new, source, environment, extras, disk)
-        prepared, changed = _publish(prepared, new, output, os.path.join(work, "old"), disk)
+        prepared, changed = write_prepared(wheel, plan, output, source, environment, extras, disk)
     inputs = tuple(dict.fromkeys(map(os.path.abspath, [*used, *plan.inputs])))
     # Backends make files in the directories that are listed: as they were after the build, they were seen.
     settled_ns = listed_ns if links and unchanged_since(begun_ns, filter(os.path.isfile, inputs)) else 0
@@ -143,7 +138,7 @@ def _built(
 ) -> Iterator[tuple[Wheel | StaticWheel, list[str], str]]:
     """Give what the backend builds, or would have built, what that depends on, and why it was asked if it need not have been.
 
-    Holds the source tree and an empty directory `work`.
+    Holds the source tree; the directory `work` may be made, and goes at the end.
     """
     static, reason = None, ""
     if options.editable != "backend":
@@ -185,20 +180,20 @@ def _built(
 def _build(project: Project, hooks: HookEnvironment, options: BuildOptions, work: str, disk: Disk) -> str:
     """Have the backend build the wheel, in a directory of its own, and return its path."""
     with span("build", project.directory):
-        built = os.path.join(work, "wheel")
-        disk.make_directory(built)
-        return project.build_editable(hooks, options.config_settings, built)
+        disk.make_directory(work)
+        return project.build_editable(hooks, options.config_settings, work)
 
 
 @contextlib.contextmanager
 def _cleared(work: str, disk: Disk) -> Iterator[None]:
-    """Make an empty directory, and remove it after. The tree's lock is held: what lies here is what a killed process left."""
-    disk.remove_tree(work)
+    """Remove a directory before and after. The tree's lock is held: what lies here is what a killed process left."""
+    if os.path.lexists(work):
+        disk.remove_tree(work)
     try:
-        disk.make_directory(work)
         yield
     finally:
-        disk.remove_tree(work)
+        if os.path.lexists(work):
+            disk.remove_tree(work)
 
 
 def project_metadata(
@@ -283,105 +278,6 @@ def recipe_for(project: Project, options: BuildOptions, interpreter: Interpreter
         engine=options.engine,
         wanted_by=project.directory,
     )
-
-
-def _write(
-    wheel: Wheel | StaticWheel,
-    plan: LinkPlan,
-    directory: str,
-    source: str,
-    environment: Environment,
-    extras: Iterable[str],
-    disk: Disk,
-) -> Prepared:
-    """Write a wheel's final files and their manifest into a new directory."""
-    requires_python = wheel.metadata.get("requires-python", [""])[0]
-    check_python(f"{wheel.name} {wheel.version} ({source})", requires_python, environment)
-    tree = os.path.join(directory, TREE)
-    disk.make_directory(tree)
-    with together(disk, tree) as batch:
-        files = unpack(wheel, environment, tree, source=source, links=plan.links, replaced=plan.replaces, disk=batch)
-    prepared = seal(
-        Prepared(
-            directory=directory,
-            name=wheel.name,
-            normalized=normalize(wheel.name),
-            version=wheel.version,
-            source=source,
-            dist_info=os.path.dirname(files[-1].path),
-            environment=environment.path,
-            python=environment.interpreter.short,
-            implementation=environment.interpreter.implementation,
-            files=files,
-            requires=_requires(wheel, environment.interpreter, extras),
-            requires_python=requires_python,
-            links=plan.links,
-        )
-    )
-    disk.write(os.path.join(directory, MANIFEST), manifest_text(prepared))
-    disk.sync_directory(directory)
-    return prepared
-
-
-def _requires(wheel: Wheel | StaticWheel, interpreter: Interpreter, extras: Iterable[str]) -> tuple[Requirement, ...]:
-    """Return what a distribution requires with these extras; an extra that names others of itself brings them in."""
-    from interlock.satisfy import parse_requirements
-
-    own, chosen = normalize(wheel.name), {normalize(extra) for extra in extras}
-    while True:
-        try:
-            found = parse_requirements(wheel.metadata.get("requires-dist", ()), interpreter, sorted(chosen))
-        except ValueError as error:
-            raise WheelError(
-                f"{wheel.name} {wheel.version} has a requirement that cannot be read: {error}",
-                advice="Correct the project's dependencies (PEP 508).",
-            ) from error
-        more = {normalize(extra) for one in found if one.name == own for extra in one.extras} - chosen
-        if not more:
-            kept = {one.requirement: one for one in found if one.name != own}
-            return tuple(kept[key] for key in sorted(kept))
-        chosen |= more
-
-
-def _publish(prepared: Prepared, new: str, output: str, old: str, disk: Disk) -> tuple[Prepared, bool]:
-    """Put a new prepared directory in its place, unless the same is there whole; tell whether it was."""
-    if _is_intact(output, prepared.digest):
-        return load_prepared(output), False
-    there = os.path.lexists(output)
-    if there:
-        disk.replace(output, old)
-    try:
-        disk.replace(new, output)
-    except BaseException:
-        if there:
-            disk.replace(old, output)
-        raise
-    disk.sync_directory(os.path.dirname(output))
-    return load_prepared(output), True
-
-
-def _is_intact(output: str, digest: str) -> bool:
-    import hashlib
-
-    try:
-        there = load_prepared(output)
-        if there.digest != digest:
-            return False
-        for file in there.files:
-            with open(there.path_of(file), "rb") as reader:
-                if hashlib.file_digest(reader, "sha256").hexdigest() != file.sha256:
-                    return False
-    except (InterlockError, OSError):
-        return False
-    return True
-
-
-def _check_output(output: str) -> None:
-    if os.path.lexists(output) and not (os.path.isdir(output) and {MANIFEST, TREE}.issuperset(os.listdir(output))):
-        raise UsageError(
-            f"{output} is not a directory that interlock prepared, and would be replaced",
-            advice="Give --output a directory of its own, that is empty or not there yet.",
-        )
 
 
 def _command(

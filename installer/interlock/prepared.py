@@ -1,9 +1,14 @@
-"""A prepared distribution: a directory with the final bytes of everything that a commit will put into an environment.
+"""A prepared distribution: one file with the final bytes of everything that a commit will put into an environment.
 
-    <directory>/manifest.json       what is there, for which environment, and what it requires
-    <directory>/tree/<path>         the files; paths are relative to the environment
+    interlock prepared 3            a line, to know it by
+    the files                       one after the other, in the order of the manifest, nothing between them
+    the manifest (JSON)             what they are, for which environment, and what it requires
+    00000000000000001234            a line: the size of the manifest in bytes
 
-Symbolic links are in the manifest alone: nothing that walks or copies the tree meets one.
+One file is made, brought to the disk and put in the place of another in a fraction of the time that a directory with ten
+takes. The manifest comes after the files, so that whoever writes has none of them in memory. Symbolic links are in the
+manifest alone. Versions before had a directory, with `manifest.json` and the files below `tree`: a build that is there
+already goes on, so what is in one can be installed still.
 
 `interlock.prepare` writes it, `interlock install` reads it; this module is what both need and is cheap to load.
 """
@@ -18,17 +23,22 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from interlock.distribution import normalize
 from interlock.documents import parse_json
-from interlock.errors import InterlockError, UnsafePath
+from interlock.errors import InterlockError, RecordMismatch, UnsafePath
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import BinaryIO
 
-__all__ = ["File", "Link", "Prepared", "Requirement", "load_prepared", "manifest_text", "seal"]
+__all__ = ["File", "Link", "Prepared", "Requirement", "is_prepared", "load_prepared", "packed", "seal"]
 
-SCHEMA = 2
+SCHEMA = 3
 KINDS = {"str": str, "int": int, "bool": bool}
-MANIFEST = "manifest.json"
-TREE = "tree"
+MAGIC = b"interlock prepared "
+HEAD = MAGIC + b"%d\n" % SCHEMA
+DIGITS = 20
+CHUNK = 1 << 16
+# Of a directory that was prepared before there was one file, and the schema of its manifest.
+MANIFEST, TREE, SCHEMA_OF_DIRECTORY = "manifest.json", "tree", 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +82,11 @@ class Requirement:
 class Prepared:
     """The manifest of a prepared distribution.
 
-    `directory`, `source` and `environment` are absolute; `dist_info` is relative to the environment; RECORD is the last of
-    `files`. `digest` is the SHA-256 (hex) of all of it but `directory`: equal content, equal digest, wherever and whenever.
+    `path`, `source` and `environment` are absolute; `dist_info` is relative to the environment; RECORD is the last of
+    `files`. `digest` is the SHA-256 (hex) of all of it but `path`: equal content, equal digest, wherever and whenever.
     """
 
-    directory: str
+    path: str
     name: str
     normalized: str
     version: str
@@ -91,9 +101,33 @@ class Prepared:
     links: tuple[Link, ...] = ()
     digest: str = ""
 
-    def path_of(self, file: File) -> str:
-        """Return the absolute path of a file's final bytes."""
-        return os.path.join(self.directory, TREE, *file.path.split("/"))
+    def contents(self) -> Iterator[tuple[File, Iterator[bytes]]]:
+        """Yield each file with its content in parts, which are to be gone through before the next file is asked for.
+
+        Raises:
+            RecordMismatch: after the last part, if that is not what the manifest says.
+        """
+        if os.path.isdir(self.path):
+            for file in self.files:
+                with open(os.path.join(self.path, TREE, *file.path.split("/")), "rb", buffering=0) as reader:
+                    yield file, self._verified(file, reader)
+            return
+        with open(self.path, "rb", buffering=CHUNK) as reader:
+            reader.seek(len(HEAD))
+            for file in self.files:
+                yield file, self._verified(file, reader)
+
+    def _verified(self, file: File, reader: BinaryIO) -> Iterator[bytes]:
+        digest, left = hashlib.sha256(), file.size
+        while left and (chunk := reader.read(min(left, CHUNK))):
+            digest.update(chunk)
+            left -= len(chunk)
+            yield chunk
+        if digest.hexdigest() != file.sha256:
+            raise RecordMismatch(
+                f"{self.path}: {file.path} is not what its manifest says",
+                advice=f"Remove {self.path} and run the build again. Nothing was changed.",
+            )
 
 
 Made = TypeVar("Made", File, Link, Requirement, Prepared)
@@ -104,51 +138,90 @@ def seal(prepared: Prepared) -> Prepared:
     return replace(prepared, digest=_digest(_content(prepared)))
 
 
-def manifest_text(prepared: Prepared) -> bytes:
-    """Return the content of manifest.json."""
-    return json.dumps({**_content(prepared), "digest": prepared.digest}, indent=1, sort_keys=True).encode() + b"\n"
+def packed(contents: Iterable[bytes], manifest: Callable[[], Prepared]) -> Iterator[bytes]:
+    """Yield the parts of a prepared file.
+
+    `contents` are those of the files, in their order; once all are gone through, `manifest` is asked for the manifest.
+    """
+    gathered = [HEAD]
+    size = len(HEAD)
+    for chunk in contents:
+        gathered.append(chunk)
+        size += len(chunk)
+        if size >= CHUNK:  # most prepared files are smaller, and are written with one call
+            yield b"".join(gathered)
+            gathered.clear()
+            size = 0
+    prepared = manifest()
+    text = json.dumps({**_content(prepared), "digest": prepared.digest}, indent=1, sort_keys=True).encode() + b"\n"
+    yield b"".join([*gathered, text, b"%0*d\n" % (DIGITS, len(text))])
 
 
-def load_prepared(directory: str) -> Prepared:
-    """Read what `interlock prepare` left in a directory.
+def is_prepared(path: str) -> bool:
+    """Tell whether a file, or a directory, is one that interlock prepared, whole or not; an empty directory is as good."""
+    if os.path.isdir(path):
+        return {MANIFEST, TREE}.issuperset(os.listdir(path))
+    if not os.path.isfile(path):
+        return False
+    with open(path, "rb") as reader:
+        return reader.read(len(MAGIC)) == MAGIC
+
+
+def load_prepared(path: str) -> Prepared:
+    """Read the manifest of what `interlock prepare` left at a path.
 
     Raises:
         InterlockError: nothing prepared there, or written by another version of interlock, or edited since.
         UnsafePath: a file would land outside of the environment.
     """
-    directory = os.path.abspath(directory)
-    path = os.path.join(directory, MANIFEST)
+    path = os.path.abspath(path)
     try:
-        with open(path, "rb") as reader:
-            data = parse_json(reader.read())
+        data = parse_json(_manifest(path))
         digest = data.pop("digest")
-        prepared = _from_json(directory, data, digest)
+        prepared = _from_json(path, data, digest)
     except (FileNotFoundError, NotADirectoryError):
         raise InterlockError(
-            f"nothing is prepared in {directory}",
+            f"nothing is prepared in {path}",
             advice="`interlock prepare DIR --output` makes it; in a build, the <project>__editable_prepare edge comes first.",
         ) from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InterlockError(
-            f"{path} is not a manifest that this version of interlock reads",
-            advice=f"Remove {directory}, prepare it again.",
+            f"{path} is nothing that this version of interlock prepares",
+            advice=f"Remove {path}, prepare it again.",
         ) from error
     if _digest(data) != digest:
-        raise InterlockError(f"{path} was edited since it was written", advice=f"Remove {directory}, prepare it again.")
+        raise InterlockError(f"{path} was edited since it was written", advice=f"Remove {path}, prepare it again.")
     paths = [*(file.path for file in prepared.files), *(link.path for link in prepared.links)]
     for name in (*paths, prepared.dist_info):
         parts = name.split("/")
         if not {"", ".", ".."}.isdisjoint(parts) or "\\" in name or ":" in parts[0]:
             raise UnsafePath(
                 f"{path} names a file outside of the environment: {name}",
-                advice=f"Remove {directory}, prepare it again.",
+                advice=f"Remove {path}, prepare it again.",
             )
     return prepared
 
 
+def _manifest(path: str) -> bytes:
+    """Read the manifest alone, which is most of a small file, and at the end of a large one."""
+    if os.path.isdir(path):
+        with open(os.path.join(path, MANIFEST), "rb") as reader:
+            return reader.read()
+    with open(path, "rb", buffering=CHUNK) as reader:
+        if reader.read(len(HEAD)) != HEAD:
+            raise ValueError("another kind of file")
+        end = os.fstat(reader.fileno()).st_size - DIGITS - 1
+        reader.seek(max(end, 0))
+        length = reader.read()
+        if not length[:-1].isdigit() or len(length) != DIGITS + 1 or int(length) > end - len(HEAD):
+            raise ValueError("its end is missing")
+        reader.seek(end - int(length))
+        return reader.read(int(length))
+
+
 def _content(prepared: Prepared) -> dict[str, Any]:
     data = asdict(prepared)
-    del data["directory"], data["digest"]
+    del data["path"], data["digest"]
     return {"schema": SCHEMA, **data}
 
 
@@ -156,16 +229,16 @@ def _digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _from_json(directory: str, data: Mapping[str, Any], digest: str) -> Prepared:
+def _from_json(path: str, data: Mapping[str, Any], digest: str) -> Prepared:
     values = dict(data)
-    if values.pop("schema") != SCHEMA:
+    if values.pop("schema") != (SCHEMA_OF_DIRECTORY if os.path.isdir(path) else SCHEMA):
         raise ValueError("another schema")
     values["files"] = tuple(_checked(File(**file)) for file in values["files"])
     values["links"] = tuple(_checked(Link(**link)) for link in values["links"])
     values["requires"] = tuple(
         _checked(Requirement(**{**one, "extras": tuple(one["extras"])})) for one in values["requires"]
     )
-    return _checked(Prepared(directory=directory, digest=digest, **values))
+    return _checked(Prepared(path=path, digest=digest, **values))
 
 
 def _checked(value: Made) -> Made:
@@ -174,6 +247,8 @@ def _checked(value: Made) -> Made:
         content, kind = getattr(value, one.name), KINDS.get(str(one.type))
         if kind is not None and (type(content) is not kind or "\0" in str(content)):
             raise TypeError(f"{one.name} is no {one.type}")
+        if kind is int and content < 0:
+            raise ValueError(f"{one.name} is less than nothing")
         if one.name == "extras" and not all(isinstance(extra, str) for extra in content):
             raise TypeError("an extra is no text")
     return value

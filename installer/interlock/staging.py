@@ -7,16 +7,16 @@ of them a dead process left.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
+import posixpath
 import re
 import secrets
 import time
 from typing import TYPE_CHECKING
 
 from interlock.environment import open_environment
-from interlock.errors import DiskError, RecordMismatch
+from interlock.errors import DiskError
 from interlock.holders import is_alive
 from interlock.journal import STAGING, staging_of
 from interlock.timings import span
@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from interlock.durable import Disk
-    from interlock.prepared import File, Prepared
+    from interlock.prepared import Prepared
 
-__all__ = ["collect", "digest_of", "new_staging", "staged", "staged_root"]
+__all__ = ["collect", "digest_of", "new_staging", "staged", "staged_name", "staged_root"]
 
 DAY = 24 * 3600
+OUTSIDE = ".to-"  # begins the name of a directory that stands for another than the library
 _ENTRY = re.compile(r"\.?(\d+)-[0-9a-f]+")
 
 
@@ -46,11 +47,11 @@ def staged_root(environment: str, staging: str) -> str:
 
 @contextlib.contextmanager
 def staged(prepared: Prepared, environment: str, disk: Disk) -> Iterator[str]:
-    """Copy a prepared tree into a staging directory and sync it; yield that directory, relative to the environment.
+    """Copy prepared files into a staging directory and sync it; yield that directory, relative to the environment.
 
     Raises:
         NotAnEnvironment: it is gone; its directory is never made anew.
-        RecordMismatch: the prepared tree is damaged.
+        RecordMismatch: what was prepared is damaged.
     """
     staging = new_staging()
     root = staged_root(environment, staging)
@@ -68,15 +69,35 @@ def staged(prepared: Prepared, environment: str, disk: Disk) -> Iterator[str]:
             _discard(root, disk)
 
 
+def staged_name(path: str, library: str) -> str:
+    """Return where a file is staged, relative to the staging directory, by its path in the environment.
+
+    What goes into the library, the directory that has the dist-info, is staged right there: each directory that is made for
+    it has to be synced and removed. What goes into another one is staged in one that stands for it, and so is what could be
+    taken for a file of the journal's.
+    """
+    within = f"{library}/" if library else ""
+    inside = path.removeprefix(within)
+    if path.startswith(within) and not inside.startswith("."):
+        return inside
+    directory, name = posixpath.split(path)
+    return f"{OUTSIDE}{hashlib.sha256(directory.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}/{name}"
+
+
 def _fill(root: str, prepared: Prepared, environment: str, disk: Disk) -> None:
     unsynced = _above(root) if not os.path.isdir(os.path.dirname(root)) else ()
     disk.make_directory(root, below=environment)
     directories = {root}
+    library = posixpath.dirname(prepared.dist_info)
+    # An input of the edge that installs it, RECORD, must not be newer than the start of that edge.
+    mtime_ns = os.stat(prepared.path).st_mtime_ns
     with together(disk, root) as batch:
-        for file in prepared.files:
-            _copy(file, prepared, root, directories, batch)
+        for file, chunks in prepared.contents():
+            destination = os.path.join(root, *staged_name(file.path, library).split("/"))
+            _make_parents(destination, root, directories, batch)
+            batch.write_chunks(destination, chunks, executable=file.executable, mtime_ns=mtime_ns)
     for link in prepared.links:
-        destination = os.path.join(root, *link.path.split("/"))
+        destination = os.path.join(root, *staged_name(link.path, library).split("/"))
         _make_parents(destination, root, directories, disk)
         disk.link(link.target, destination)
     for directory in sorted(directories, reverse=True):
@@ -84,20 +105,6 @@ def _fill(root: str, prepared: Prepared, environment: str, disk: Disk) -> None:
     # A journal may not outlive what it names: the first commit makes the directories above this one too.
     for directory in (os.path.dirname(root), *unsynced):
         disk.sync_directory(directory)
-
-
-def _copy(file: File, prepared: Prepared, root: str, directories: set[str], disk: Disk) -> None:
-    destination = os.path.join(root, *file.path.split("/"))
-    _make_parents(destination, root, directories, disk)
-    disk.copy(prepared.path_of(file), destination, executable=file.executable)
-    digest = digest_of(destination)
-    if not digest:
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), destination)
-    if digest != file.sha256:
-        raise RecordMismatch(
-            f"{prepared.path_of(file)} is not what its manifest says",
-            advice=f"Remove {prepared.directory} and run the build again. Nothing was changed.",
-        )
 
 
 def _make_parents(path: str, root: str, directories: set[str], disk: Disk) -> None:

@@ -5,7 +5,6 @@ Specification: packaging.python.org "Binary distribution format", "Recording ins
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from interlock.archive import check_path, file_key
 from interlock.distribution import RecordEntry, format_record, normalize
-from interlock.errors import DiskError, UnsafePath, WheelError
+from interlock.errors import UnsafePath, WheelError
 from interlock.links import SEARCH_TEXT, links_directory, notes, search_file
 from interlock.prepared import File
 from interlock.scripts import make_script, parse_scripts, rewrite_script
@@ -25,9 +24,9 @@ from interlock.scripts import make_script, parse_scripts, rewrite_script
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from interlock.durable import Disk
     from interlock.environment import Environment
     from interlock.prepared import Link
+    from interlock.scripts import EntryPoint
     from interlock.static.wheel import StaticWheel
     from interlock.wheel import Wheel
 
@@ -46,84 +45,76 @@ _OWN_SCRIPT = re.compile(r"(python|pythonw|pypy|pypyw|graalpy)[0-9.]*t?(\.exe)?|
 def unpack(
     wheel: Wheel | StaticWheel,
     environment: Environment,
-    tree: str,
+    files: list[File],
     *,
     source: str,
-    disk: Disk,
     links: tuple[Link, ...] = (),
     replaced: str = "",
     platform: str = sys.platform,
-) -> tuple[File, ...]:
-    """Write the files of an editable wheel below the directory `tree`, at their paths in the environment; RECORD last.
+) -> Iterator[bytes]:
+    """Yield the files of an editable wheel as an environment is to have them, in parts, one file after the other.
 
-    Every file is synced, and so is every directory. `links` take the place of the wheel's file `replaced`: RECORD lists them,
-    and what is written for them are their notes and the .pth of all links.
+    Each is added to `files` when its last part was taken; RECORD is the last. `links` take the place of the wheel's file
+    `replaced`: RECORD lists them, and what is yielded for them are their notes and the .pth of all links.
 
     Raises:
         RecordMismatch: a file is not what the wheel's RECORD says.
         UnsafePath: a file would take the place of the environment's own.
-        WheelError: two files for one path, a script that cannot be made.
+        WheelError: two files for one path, or below one; a script that cannot be made.
     """
-    writer = _Writer(tree, environment, wheel.path, disk, platform)
+    places = _Places(files, environment, wheel.path, platform)
     dist_info = f"{wheel.library(environment.layout)}/{wheel.dist_info}"
     own = {*(f"{wheel.dist_info}/{name}" for name in INSTALLERS_OWN), replaced}
-    entry_points = f"{wheel.dist_info}/entry_points.txt"
-    scripts = (
-        parse_scripts(wheel.read(entry_points).decode("utf-8", "replace"), os.path.basename(wheel.path))
-        if entry_points in wheel.record
-        else []
-    )
+    scripts = _scripts(wheel)
     generated = {entry.name for entry in scripts}
     for member in wheel.members(environment.layout):
         if member.name in own or (member.script and _wrapped(member.path) in generated):
             continue
         chunks = wheel.chunks(member.name)
-        writer.add(
+        yield from places.take(
             member.path,
             rewrite_script(chunks, environment, platform) if member.script else chunks,
             executable=member.executable,
         )
     for entry in scripts:
         name, data = make_script(entry, environment, platform)
-        writer.add(f"{environment.layout.scripts}/{name}", [data], executable=True)
-    writer.add(f"{dist_info}/INSTALLER", [INSTALLER])
-    writer.add(f"{dist_info}/REQUESTED", [])
-    writer.add(f"{dist_info}/direct_url.json", [_direct_url(source)])
-    _add_record(writer, dist_info, links, normalize(wheel.name), environment)
-    writer.finish()
-    return tuple(writer.files)
+        yield from places.take(f"{environment.layout.scripts}/{name}", [data], executable=True)
+    yield from places.take(f"{dist_info}/INSTALLER", [INSTALLER])
+    yield from places.take(f"{dist_info}/REQUESTED", [])
+    yield from places.take(f"{dist_info}/direct_url.json", [_direct_url(source)])
+    for path, text in notes(links, normalize(wheel.name)).items():
+        yield from places.take(path, [text], ours=True)
+    record = _record(files, [link.path for link in links], dist_info)
+    if links:  # the .pth of all of them is not listed
+        yield from places.take(search_file(environment.layout), [SEARCH_TEXT], ours=True)
+    yield from places.take(f"{dist_info}/RECORD", [record])
 
 
-def _add_record(
-    writer: _Writer, dist_info: str, links: tuple[Link, ...], normalized: str, environment: Environment
-) -> None:
-    """Add RECORD, and what comes with links; the .pth of all of them is not listed."""
-    for path, text in notes(links, normalized).items():
-        writer.add(path, [text], ours=True)
-    record = _record(writer.files, [link.path for link in links], dist_info)
-    if links:
-        writer.add(search_file(environment.layout), [SEARCH_TEXT], ours=True)
-    writer.add(f"{dist_info}/RECORD", [record])
+def _scripts(wheel: Wheel | StaticWheel) -> list[EntryPoint]:
+    """Return the entry points that become scripts."""
+    entry_points = f"{wheel.dist_info}/entry_points.txt"
+    if entry_points not in wheel.record:
+        return []
+    return parse_scripts(wheel.read(entry_points).decode("utf-8", "replace"), os.path.basename(wheel.path))
 
 
-class _Writer:
-    """Write files below a directory, each path once, and remember them."""
+class _Places:
+    """The paths of an environment that a wheel's files take, each once."""
 
-    def __init__(self, tree: str, environment: Environment, wheel: str, disk: Disk, platform: str) -> None:
-        self.files: list[File] = []
-        self._tree = tree
+    def __init__(self, files: list[File], environment: Environment, wheel: str, platform: str) -> None:
+        self._files = files
         self._environment = environment
         self._wheel = os.path.basename(wheel)
-        self._disk = disk
         self._platform = platform
-        self._paths: set[str] = set()
-        self._directories = {tree}
+        self._taken: set[str] = set()
+        self._directories: set[str] = set()
 
-    def add(self, path: str, chunks: Iterable[bytes], *, executable: bool = False, ours: bool = False) -> None:
-        """Write one file, of the wheel or `ours`; what fails on the way leaves none of it."""
+    def take(
+        self, path: str, chunks: Iterable[bytes], *, executable: bool = False, ours: bool = False
+    ) -> Iterator[bytes]:
+        """Yield the content of one file, of the wheel or `ours`, and remember the file."""
         check_path(path, self._wheel, self._platform)
-        key = file_key(path, self._platform)
-        if key in self._paths:
+        if not self._is_free(file_key(path, self._platform)):
             raise WheelError(
                 f"{self._wheel} has two files for {path}",
                 advice="Rename a script or a data file of the project; nothing was installed.",
@@ -133,43 +124,21 @@ class _Writer:
                 f"{self._wheel} would replace {path}, which is a part of the environment itself",
                 advice="Rename the script or the data file of the project; nothing was installed.",
             )
-        self._paths.add(key)
-        destination = os.path.join(self._tree, *path.split("/"))
-        self._make_parents(os.path.dirname(destination))
-        measured = _Measured(chunks)
-        try:
-            self._disk.write_chunks(destination, measured, executable=executable)
-        except BaseException:
-            with contextlib.suppress(DiskError, OSError):
-                self._disk.remove(destination)
-            raise
-        self.files.append(File(path, measured.digest.hexdigest(), measured.size, executable))
-
-    def finish(self) -> None:
-        for directory in sorted(self._directories, reverse=True):
-            self._disk.sync_directory(directory)
-
-    def _make_parents(self, directory: str) -> None:
-        if directory not in self._directories:
-            self._disk.make_directory(directory)
-            while directory not in self._directories:
-                self._directories.add(directory)
-                directory = os.path.dirname(directory)
-
-
-class _Measured:
-    """Parts of a file, whose SHA-256 and size are known once they were gone through."""
-
-    def __init__(self, chunks: Iterable[bytes]) -> None:
-        self.digest = hashlib.sha256()
-        self.size = 0
-        self._chunks = chunks
-
-    def __iter__(self) -> Iterator[bytes]:
-        for chunk in self._chunks:
-            self.digest.update(chunk)
-            self.size += len(chunk)
+        digest, size = hashlib.sha256(), 0
+        for chunk in chunks:
+            digest.update(chunk)
+            size += len(chunk)
             yield chunk
+        self._files.append(File(path, digest.hexdigest(), size, executable))
+
+    def _is_free(self, key: str) -> bool:
+        """Tell whether no file has the path, or one above or below it; from then on one has."""
+        free = key not in self._taken and key not in self._directories
+        self._taken.add(key)
+        while (key := posixpath.dirname(key)) and key not in self._directories:
+            free = free and key not in self._taken
+            self._directories.add(key)
+        return free
 
 
 def _wrapped(path: str) -> str:

@@ -206,8 +206,8 @@ def test_an_install(world: World, run_with_fault: Callable[..., dict[str, Any]],
     version = "1.0" if kind == "same version" else "2.0"
     new = world.prepared("core", version, files={"a.py": "2\n", "new/c.py": "2\n"}, scripts=["new"])
     if kind != "first":
-        assert run_with_fault(install_words(world, old.directory))["code"] == 0
-    sweep = Sweep(f"install, {kind}", world, install_words(world, new.directory), run_with_fault)
+        assert run_with_fault(install_words(world, old.path))["code"] == 0
+    sweep = Sweep(f"install, {kind}", world, install_words(world, new.path), run_with_fault)
     sweep.start()
     sweep.sweep()
 
@@ -240,7 +240,7 @@ def test_an_install_with_faults_that_the_kernel_gives(
     strace = require_tool("strace", platforms=("linux",))
     old = world.prepared("core", files={"a.py": "1\n", "gone/b.py": "1\n"}, scripts=["old"])
     new = world.prepared("core", "2.0", files={"a.py": "2\n", "new/c.py": "2\n"}, scripts=["new"])
-    assert run_with_fault(install_words(world, old.directory))["code"] == 0
+    assert run_with_fault(install_words(world, old.path))["code"] == 0
     log = tmp_path / "strace.log"
 
     def run(argv: list[str], at: int = 0, number: int = 0) -> dict[str, Any]:
@@ -253,7 +253,7 @@ def test_an_install_with_faults_that_the_kernel_gives(
         hit = [line for line in log.read_text(encoding="utf-8").splitlines() if "INJECTED" in line or "KILL" in line]
         return {"code": done.returncode, "error": done.stderr, "hit": " ".join(hit)}
 
-    sweep = Sweep("install, strace", world, install_words(world, new.directory), run)
+    sweep = Sweep("install, strace", world, install_words(world, new.path), run)
     sweep.start()
     numbers = {"fsync": 24, "rename": 7}  # of an upgrade; a number too high would be no fault, and fail
     for at in range(1, numbers["rename"] + 1, 2 if ROUNDS else 1):

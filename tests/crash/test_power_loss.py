@@ -45,7 +45,7 @@ with open(log, "a", buffering=1) as promised:
             prepared = load_prepared(trees[number % len(trees)])
             promised.write("?\\n")
             commit(prepared, environment, disk=disk)
-            promised.write(prepared.directory + "\\n")
+            promised.write(prepared.path + "\\n")
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -26,12 +27,12 @@ from interlock.hooks import open_project
 from interlock.inputs import project_inputs
 from interlock.inventory import inventory
 from interlock.journal import journal_path, recover
-from interlock.prepare import _requires
+from interlock.link_plan import LinkPlan
+from interlock.pack import write_prepared
 from interlock.prepared import load_prepared
 from interlock.requirement_files import read_requirement_files
 from interlock.scripts import parse_scripts
 from interlock.stamp import read_stamp
-from interlock.unpack import unpack
 from interlock.wheel import open_wheel
 from interlock_ninja.config import load_configuration
 from interlock_ninja.globs import list_directory
@@ -42,6 +43,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "installer"))
 from wheels import make_wheel
 
 CANARY = "canary"
+CONTENT = b"/src\n"
+CONTENT_DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
 @dataclass(slots=True)
@@ -230,7 +233,7 @@ def _projects(directory: Path) -> list[Target]:
 def _formats(directory: Path) -> list[Target]:
     path = directory / "one"
     manifest = {
-        "schema": 2,
+        "schema": 3,
         "name": "core",
         "normalized": "core",
         "version": "1.0",
@@ -239,7 +242,7 @@ def _formats(directory: Path) -> list[Target]:
         "environment": "/env",
         "python": "3.11",
         "implementation": "cpython",
-        "files": [{"path": "lib/core.pth", "sha256": "00", "size": 5, "executable": False}],
+        "files": [{"path": "lib/core.pth", "sha256": CONTENT_DIGEST, "size": 5, "executable": False}],
         "requires": [{"requirement": "a>=1", "name": "a", "specifier": ">=1", "extras": ["x"], "url": ""}],
         "requires_python": ">=3.8",
         "links": [{"path": "lib/editable-packages/core", "target": "/src/core"}],
@@ -248,12 +251,9 @@ def _formats(directory: Path) -> list[Target]:
     for name in ("other.txt", "x"):
         (directory / name).write_text("a\n")
     prepared = directory / "prepared"
-    prepared.mkdir()
 
     def sealed(data: bytes) -> bytes:
         # A manifest whose digest is right is read further than one that was edited.
-        import hashlib
-
         try:
             content = json.loads(data)
             del content["digest"]
@@ -267,13 +267,22 @@ def _formats(directory: Path) -> list[Target]:
         read(str(path))
 
     def with_manifest(data: bytes) -> None:
-        (prepared / "manifest.json").write_bytes(sealed(data))
+        prepared.write_bytes(b"interlock prepared 3\na\n" + sealed(data) + b"%020d\n" % len(sealed(data)))
         load_prepared(str(prepared))
 
+    def with_prepared(data: bytes) -> None:
+        prepared.write_bytes(data)
+        for _, chunks in load_prepared(str(prepared)).contents():
+            for _ in chunks:
+                pass
+
+    whole = b"interlock prepared 3\n" + CONTENT + sealed(to_json(manifest))
+    whole += b"%020d\n" % len(sealed(to_json(manifest)))
     stamp = {"edge": "install", "project": "core", "version": "1.0", "digest": "00", "identity": "x"}
     labels = b"core\tpackages/core\t//core:core\t//a:a //b:b\tout/core.stamp\n\tx\t//g:g\t//core:core\t\n"
     return [
-        Target("manifest.json", ("json",), [to_json(manifest)], with_manifest, trees=[manifest]),
+        Target("manifest", ("json",), [to_json(manifest)], with_manifest, trees=[manifest]),
+        Target("prepared", ("json",), [whole], with_prepared),
         Target("stamp", ("json",), [to_json(stamp)], lambda data: with_file(data, read_stamp), trees=[stamp]),
         Target("RECORD", ("csv",), [RECORD], lambda data: parse_record(data.decode()), (ValueError,)),
         Target("METADATA", ("header",), [METADATA], lambda data: with_file(data, read_metadata_header), ()),
@@ -393,14 +402,14 @@ def _wheels(directory: Path, environment: str) -> list[Target]:
 
     def install(path: str) -> None:
         shutil.rmtree(output, ignore_errors=True)
-        (output / "tree").mkdir(parents=True)
+        output.mkdir()
         before = sorted(os.listdir(directory))
         try:
             with open_wheel(path) as wheel:
-                unpack(wheel, opened, str(output / "tree"), source="/src", disk=Disk("fast"))
-                _requires(wheel, opened.interpreter, ["x", "all"])
+                write_prepared(wheel, LinkPlan(), str(output / "it"), "/src", opened, ["x", "all"], Disk("fast"))
+                assert load_prepared(str(output / "it")).name
         finally:
-            assert os.listdir(output) == ["tree"]
+            assert os.listdir(output) in ([], ["it"])
             assert sorted(os.listdir(directory)) == before
 
     def raw(data: bytes) -> None:

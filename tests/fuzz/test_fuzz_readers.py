@@ -33,7 +33,7 @@ FINDS = [
     ("pyproject.toml", b'[project]\nname = "core"\nversion = "1"\ndependencies = ["a; extras == \'x\'"]\n'),
     ("interlock.toml", b'out = "a\\u0000b"\n'),
     ("interlock.toml", b'[environments.dev]\npath = "\\u0000"\n'),
-    ("manifest.json", b"[" * 3000),
+    ("manifest", b"[" * 3000),
     ("requirements.txt", b"-r a\0b\n"),
     ("requirements.txt", b"-e a\0b\n"),
     ("requirements.txt", b"-r " + b"x" * 300 + b"\n"),
@@ -55,7 +55,7 @@ FINDS = [
     ("direct_url.json, installed", b"[" * 3000),
 ]
 NAMES = [
-    *("pyproject.toml", "setup.cfg", "interlock.toml", "manifest.json", "stamp", "RECORD", "METADATA"),
+    *("pyproject.toml", "setup.cfg", "interlock.toml", "manifest", "prepared", "stamp", "RECORD", "METADATA"),
     *("METADATA of a wheel", "entry_points.txt", "labels", "requirements.txt", "direct_url.json, installed"),
     *("RECORD, installed", "METADATA, installed", "stamp, checked", "journal.json", "wheel", "METADATA in a wheel"),
     *("WHEEL in a wheel", "entry_points.txt in a wheel", "RECORD in a wheel"),

@@ -11,8 +11,8 @@ from wheels import make_wheel
 from interlock.durable import Disk
 from interlock.environment import Environment
 from interlock.link_plan import plan_links
-from interlock.prepare import _write
-from interlock.prepared import Prepared, load_prepared
+from interlock.pack import write_prepared
+from interlock.prepared import Prepared
 from interlock.wheel import open_wheel
 
 
@@ -24,8 +24,7 @@ def prepare_linked(directory: Path, environment: Environment, name: str, version
     ) as wheel:
         plan = plan_links(wheel, environment.layout, str(source))
         assert plan.links, plan.why_not
-        _write(wheel, plan, str(directory / "prepared"), str(source), environment, (), Disk("fast"))
-    return load_prepared(str(directory / "prepared"))
+        return write_prepared(wheel, plan, str(directory / "prepared"), str(source), environment, (), Disk("fast"))[0]
 
 
 def links_of(environment: Environment) -> dict[str, str]:

@@ -1,14 +1,15 @@
-"""Prepared trees made by hand, so that a commit can be tested without a build backend."""
+"""Prepared files made by hand, so that a commit can be tested without a build backend."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from interlock.distribution import RecordEntry, format_record, parse_record
 from interlock.environment import Environment
-from interlock.prepared import File, Prepared, Requirement, load_prepared, manifest_text, seal
+from interlock.prepared import File, Prepared, Requirement, load_prepared, packed, seal
 
 
 def listing(environment: Environment) -> dict[str, bytes]:
@@ -33,8 +34,27 @@ def visible(environment: Environment) -> list[str]:
     return sorted(versions)
 
 
+def store(prepared: Prepared, contents: Iterable[bytes]) -> Prepared:
+    """Write a prepared file with this manifest, right or wrong."""
+    Path(prepared.path).parent.mkdir(parents=True, exist_ok=True)
+    Path(prepared.path).write_bytes(b"".join(packed(contents, lambda: prepared)))
+    return prepared
+
+
+def contents_of(prepared: Prepared) -> dict[str, bytes]:
+    """Return the content of each file by its path in the environment."""
+    return {file.path: b"".join(chunks) for file, chunks in prepared.contents()}
+
+
+def damage(prepared: Prepared, content: bytes) -> None:
+    """Change the last byte of a content in a prepared file."""
+    data = Path(prepared.path).read_bytes()
+    assert data.count(content) == 1
+    Path(prepared.path).write_bytes(data.replace(content, content[:-1] + b"\0"))
+
+
 def make_prepared(
-    directory: Path,
+    path: Path,
     environment: Environment,
     name: str,
     version: str = "1.0",
@@ -42,37 +62,33 @@ def make_prepared(
     requires: tuple[str, ...] = (),
     scripts: dict[str, str] | None = None,
 ) -> Prepared:
-    """Write a prepared tree: `files` are relative to site-packages, `scripts` to the scripts directory."""
+    """Write a prepared file: `files` are relative to site-packages, `scripts` to the scripts directory."""
     purelib, scripts_directory = environment.layout.purelib, environment.layout.scripts
     dist_info = f"{purelib}/{name.replace('-', '_')}-{version}.dist-info"
     metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
     metadata += "".join(f"Requires-Dist: {line}\n" for line in requires)
     contents = {
-        f"{purelib}/{path}": text for path, text in (files or {f"__editable__.{name}.pth": f"/src/{name}\n"}).items()
+        f"{purelib}/{place}": text for place, text in (files or {f"__editable__.{name}.pth": f"/src/{name}\n"}).items()
     }
-    contents |= {f"{scripts_directory}/{path}": text for path, text in (scripts or {}).items()}
+    contents |= {f"{scripts_directory}/{place}": text for place, text in (scripts or {}).items()}
     contents |= {f"{dist_info}/METADATA": metadata, f"{dist_info}/INSTALLER": "interlock\n"}
     depth = purelib.count("/") + 1
-    entries = [_entry(path, text, purelib, depth) for path, text in contents.items()]
+    entries = [_entry(place, text, purelib, depth) for place, text in contents.items()]
     record = format_record([*entries, RecordEntry(f"{dist_info.removeprefix(purelib + '/')}/RECORD")])
     contents[f"{dist_info}/RECORD"] = record
-    for path, text in contents.items():
-        target = directory / "tree" / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(text.encode())
     listed = tuple(
         File(
-            path,
+            place,
             hashlib.sha256(text.encode()).hexdigest(),
             len(text.encode()),
-            path.startswith(scripts_directory + "/"),
+            place.startswith(scripts_directory + "/"),
         )
-        for path, text in contents.items()
+        for place, text in contents.items()
     )
     interpreter = environment.interpreter
     prepared = seal(
         Prepared(
-            str(directory),
+            str(path),
             name,
             name.lower().replace("_", "-").replace(".", "-"),
             version,
@@ -86,8 +102,8 @@ def make_prepared(
             "",
         )
     )
-    (directory / "manifest.json").write_bytes(manifest_text(prepared))
-    return load_prepared(str(directory))
+    store(prepared, (text.encode() for text in contents.values()))
+    return load_prepared(str(path))
 
 
 def _entry(path: str, text: str, purelib: str, depth: int) -> RecordEntry:

@@ -113,7 +113,7 @@ def test_what_extras_of_others_require_has_to_be_declared_too(
     code, error = install(environment, tmp_path / "p", names, "--declared", "//core:my-core")
     assert (code, 'python_deps += [ "//libs:third" ]' in error) == (62, True)
     plain = make_prepared(tmp_path / "q", environment, "leaf", requires=("my-core",))
-    assert install(environment, Path(plain.directory), names, "--declared", "//core:my-core") == (0, "")
+    assert install(environment, Path(plain.path), names, "--declared", "//core:my-core") == (0, "")
 
 
 def test_those_of_a_cycle_are_deferred(environment: Environment, names: Path, tmp_path: Path) -> None:

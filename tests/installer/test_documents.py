@@ -52,6 +52,9 @@ def test_readers_of_what_is_nested_too_deep(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text, encoding="utf-8")
     assert read_stamp(str(tmp_path / "manifest.json")) is None
     assert read_pyproject(str(tmp_path)) == {}
+    (tmp_path / "prepared").write_bytes(b"interlock prepared 3\n" + DEEP.encode() + b"%020d\n" % len(DEEP))
+    with pytest.raises(InterlockError, match="is nothing that this version of interlock prepares"):
+        load_prepared(str(tmp_path / "prepared"))
     readers: list[Callable[[str], object]] = [
         *(load_prepared, load_configuration, lambda path: open_project(path, reproduce=""))
     ]

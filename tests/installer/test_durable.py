@@ -101,7 +101,7 @@ def test_fast_does_the_same_without_the_syncs(tmp_path: Path) -> None:
     log: list[str] = []
     disk = Disk("fast", Watching(log))
     disk.publish(str(tmp_path / "f"), b"x")
-    disk.copy(str(tmp_path / "f"), str(tmp_path / "g"))
+    disk.write_chunks(str(tmp_path / "g"), [b"x"])
     disk.sync_tree(str(tmp_path))
     assert log == ["rename or removal"]
     assert (tmp_path / "g").read_bytes() == b"x"
@@ -206,10 +206,9 @@ def test_a_full_disk_is_an_error_that_names_the_path(disk: Disk) -> None:
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device that is always full")
-def test_a_full_disk_during_a_copy_names_the_destination(disk: Disk, tmp_path: Path) -> None:
-    (tmp_path / "f").write_bytes(b"x")
+def test_a_full_disk_in_the_middle_of_a_file_names_it(disk: Disk) -> None:
     with pytest.raises(DiskError, match="cannot write /dev/full: No space left"):
-        disk.copy(str(tmp_path / "f"), "/dev/full")
+        disk.write_chunks("/dev/full", [b"", b"x"])
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EIO])
@@ -226,16 +225,15 @@ def test_missing_files_stay_missing_files(disk: Disk, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         disk.replace(str(tmp_path / "none"), str(tmp_path / "f"))
     with pytest.raises(FileNotFoundError):
-        disk.copy(str(tmp_path / "none"), str(tmp_path / "f"))
+        disk.write_chunks(str(tmp_path / "none" / "f"), [b""])
     assert os.listdir(tmp_path) == []
 
 
-def test_copy_keeps_content_and_time(disk: Disk, tmp_path: Path) -> None:
-    source, target = tmp_path / "a", tmp_path / "b"
-    source.write_bytes(os.urandom(3_000_000))
-    os.utime(source, ns=(7, 1_234_567_890_000_000_000))
-    disk.copy(str(source), str(target), executable=True)
-    assert target.read_bytes() == source.read_bytes()
+def test_a_file_in_parts_has_its_content_and_time(disk: Disk, tmp_path: Path) -> None:
+    content, target = os.urandom(3_000_000), tmp_path / "b"
+    chunks = (content[start : start + 1_000_001] for start in range(0, len(content), 1_000_001))
+    disk.write_chunks(str(target), chunks, executable=True, mtime_ns=1_234_567_890_000_000_000)
+    assert target.read_bytes() == content
     assert target.stat().st_mtime_ns == 1_234_567_890_000_000_000
     assert os.name == "nt" or os.access(target, os.X_OK)
 
@@ -345,7 +343,7 @@ def test_a_time_is_on_the_disk_with_the_content(tmp_path: Path) -> None:
 
     disk = Disk("full", Asking())
     disk.write(str(tmp_path / "f"), b"x", mtime_ns=1_000_000_000)
-    disk.copy(str(tmp_path / "f"), str(tmp_path / "g"))
+    disk.write_chunks(str(tmp_path / "g"), [b"x"], mtime_ns=1_000_000_000)
     assert times == [1_000_000_000, 1_000_000_000]
 
 

@@ -153,7 +153,7 @@ def die_after_journal(environment: Environment, two: tuple[Prepared, Prepared], 
     with pytest.raises(Killed):
         commit(new, environment.path, disk=Dying("fast"))
     staging = Path(environment.path, *journal.staging_of(environment.path).split("/"))
-    return staging.joinpath(*new.dist_info.split("/"))
+    return staging / os.path.basename(new.dist_info)
 
 
 @needs_exchange

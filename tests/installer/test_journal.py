@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -45,9 +46,11 @@ class DyingDisk(Disk):
         self._count()
         super().write(path, data, executable=executable, mtime_ns=mtime_ns)
 
-    def copy(self, source: str, destination: str, *, executable: bool = False) -> None:
+    def write_chunks(
+        self, path: str, chunks: Iterable[bytes], *, executable: bool = False, mtime_ns: int | None = None
+    ) -> None:
         self._count()
-        super().copy(source, destination, executable=executable)
+        super().write_chunks(path, chunks, executable=executable, mtime_ns=mtime_ns)
 
     def replace(self, source: str, destination: str) -> None:
         self._count()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -18,15 +17,15 @@ from interlock.environment import Environment
 from interlock.errors import FileConflict, UnsafePath
 from interlock.link_plan import MOST, LinkPlan, plan_links
 from interlock.links import is_note, notes, read_note
-from interlock.prepare import _write
-from interlock.prepared import Link, Prepared, load_prepared, manifest_text, seal
+from interlock.pack import write_prepared
+from interlock.prepared import Link, Prepared, load_prepared, seal
 from interlock.transaction import commit, uninstall
 from interlock.wheel import open_wheel
 from trees import write_tree
 
 sys.path.insert(0, str(Path(__file__).parent))
 from linked_trees import content_of, links_of, prepare_linked
-from prepared_trees import make_prepared
+from prepared_trees import contents_of, make_prepared, store
 from test_journal import DISK, DyingDisk, Killed
 from wheels import make_wheel
 
@@ -224,7 +223,7 @@ def test_a_wheel_cannot_ship_what_is_of_the_links(path: str, tmp_path: Path, env
         open_wheel(make_wheel(tmp_path, {name: b"x"})) as wheel,
         pytest.raises(UnsafePath, match="the environment itself"),
     ):
-        _write(wheel, LinkPlan(), str(tmp_path / "new"), str(tmp_path), environment, (), DISK)
+        write_prepared(wheel, LinkPlan(), str(tmp_path / "new"), str(tmp_path), environment, (), DISK)
 
 
 # Commits
@@ -453,9 +452,9 @@ def test_a_file_of_somebody_in_the_place_of_a_link_stays(sources: Sources) -> No
 def test_an_edited_manifest_leads_no_link_out_of_the_project(target: str, sources: Sources) -> None:
     prepared = sources.prepare("core", *PACKAGE)
     wrong = seal(replace(prepared, links=(Link(prepared.links[0].path, target.format(base=sources.base)),)))
-    Path(prepared.directory, "manifest.json").write_bytes(manifest_text(wrong))
+    store(wrong, contents_of(prepared).values())
     with pytest.raises(UnsafePath, match=r"which is not in .*sources/core"):
-        commit(load_prepared(prepared.directory), sources.environment.path, disk=DISK)
+        commit(load_prepared(prepared.path), sources.environment.path, disk=DISK)
     assert sources.links() == []
 
 
@@ -463,9 +462,9 @@ def test_an_edited_manifest_puts_no_link_elsewhere(sources: Sources) -> None:
     prepared = sources.prepare("core", *PACKAGE)
     for path in ("bin/python", "lib/x", "../x"):
         wrong = seal(replace(prepared, links=(Link(path, prepared.links[0].target),)))
-        Path(prepared.directory, "manifest.json").write_bytes(manifest_text(wrong))
+        store(wrong, contents_of(prepared).values())
         with pytest.raises(UnsafePath):
-            commit(load_prepared(prepared.directory), sources.environment.path, disk=DISK)
+            commit(load_prepared(prepared.path), sources.environment.path, disk=DISK)
 
 
 def test_a_link_that_changed_is_put_back_and_a_source_that_is_gone_is_said(sources: Sources) -> None:
@@ -512,7 +511,7 @@ def test_links_come_in_the_place_of_a_pth_and_go_again(sources: Sources) -> None
 
 def test_record_lists_each_link_and_note_and_not_the_pth_of_all(sources: Sources) -> None:
     prepared = sources.prepare("core", "ns/a/__init__.py", "b.py")
-    record = Path(prepared.path_of(prepared.files[-1])).read_text(encoding="utf-8").splitlines()
+    record = contents_of(prepared)[prepared.files[-1].path].decode().splitlines()
     ours = [line for line in record if "editable-packages" in line]
     assert [line.partition(",")[0] for line in ours] == [
         "../editable-packages/.core.links",
@@ -521,4 +520,4 @@ def test_record_lists_each_link_and_note_and_not_the_pth_of_all(sources: Sources
         "../editable-packages/ns/a",
     ]
     assert ours[1] == "../editable-packages/b.py,,"
-    assert json.loads(Path(prepared.directory, "manifest.json").read_bytes())["links"][0]["target"].endswith("src/b.py")
+    assert load_prepared(prepared.path).links[0].target.endswith("src/b.py")

@@ -21,6 +21,7 @@ from interlock.create import create_environment
 from interlock.durable import Disk
 from interlock.environment import Environment
 from interlock.errors import UsageError
+from interlock.prepared import load_prepared
 
 if TYPE_CHECKING:
     from conftest import RequireTool
@@ -89,7 +90,7 @@ def test_a_receipt_and_a_depfile_for_builds(
         "project": "core",
         "version": "1.0",
     }
-    assert receipt["digest"] == json.loads(Path("core/manifest.json").read_text(encoding="utf-8"))["digest"]
+    assert receipt["digest"] == load_prepared("core").digest
     target, *inputs = Path("core.d").read_text(encoding="utf-8").replace("\\\n", "").split()
     assert target == "core.stamp:"
     assert {"../p/pyproject.toml", "../p/backend.py"} < set(inputs)

@@ -289,7 +289,8 @@ def test_a_generated_workspace_keeps_every_name_to_itself(
     assert names.splitlines()[0] == "base\t../../base"
     # Another project is no reason to prepare again.
     stamps = {path: path.stat().st_mtime_ns for path in (root / "out").rglob("prepare.stamp")}
-    prepared_at = {path: path.stat().st_ctime_ns for path in (root / "out").rglob("manifest.json")}
+    prepared_at = {path: path.stat().st_ctime_ns for path in (root / "out").rglob("prepared")}
+    assert prepared_at
     make_project(root / "more", "more")
     said = succeed("build", cwd=root)
     assert "prepare leaf" not in said

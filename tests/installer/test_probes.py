@@ -240,7 +240,8 @@ class Careless(Disk):
 
     def replace(self, source: str, destination: str) -> None:
         if os.path.isfile(source):
-            self.copy(source, destination)
+            with open(source, "rb") as reader:
+                self.write(destination, reader.read())
 
     def link(self, target: str, path: str) -> None:
         self.write(path, b"")

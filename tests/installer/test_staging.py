@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import shutil
 import subprocess
 import sys
 import time
 import venv
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from interlock import cli, journal
 from interlock.access import changing
 from interlock.cache import cache_directory
 from interlock.durable import Disk
 from interlock.environment import Environment, open_environment
-from interlock.errors import NotAnEnvironment
+from interlock.errors import DiskError, NotAnEnvironment
 from interlock.locks import environment_lock_path
-from interlock.staging import collect, staged
+from interlock.prepared import seal
+from interlock.staging import OUTSIDE, collect, staged, staged_name
 from interlock.transaction import commit
 
 sys.path.insert(0, str(Path(__file__).parent))
-from prepared_trees import make_prepared, visible
+from prepared_trees import contents_of, listing, make_prepared, store, visible
 from projects import make_project
 
 from holding import held_elsewhere
@@ -57,8 +63,10 @@ def test_an_environment_that_is_gone_does_not_come_back_by_staging(
     prepared = make_prepared(tmp_path / "p", environment, "core", files={"a/b.py": "1\n"})
 
     class Losing(Disk):
-        def copy(self, source: str, destination: str, *, executable: bool = False) -> None:
-            super().copy(source, destination, executable=executable)
+        def write_chunks(
+            self, path: str, chunks: Iterable[bytes], *, executable: bool = False, mtime_ns: int | None = None
+        ) -> None:
+            super().write_chunks(path, chunks, executable=executable, mtime_ns=mtime_ns)
             shutil.rmtree(environment.path, ignore_errors=True)
 
     if when == "before":
@@ -85,6 +93,106 @@ def test_half_of_a_tree_is_not_staged_into_an_environment_that_came_later(
 
     assert commit(prepared, environment.path, disk=Replacing("fast")).changed
     assert (Path(environment.site_packages[0]) / "a.py").exists()
+    assert visible(environment) == ["1.0"]
+
+
+def test_few_directories_are_made_for_what_is_staged(tmp_path: Path, environment: Environment) -> None:
+    files = {"core.pth": "1\n", "pkg/a.py": "2\n", "pkg/b.py": "3\n"}
+    prepared = make_prepared(tmp_path / "p", environment, "core", files=files, scripts={"x": "4\n", "y": "5\n"})
+    os.utime(prepared.path, ns=(0, 1_234_567_890_000_000_000))
+    with staged(prepared, environment.path, DISK) as name:
+        root = Path(environment.path, name)
+        found = {str(path.relative_to(root)) for path in root.rglob("*")}
+        outside = {path for path in found if path.startswith(OUTSIDE)}
+        assert found - outside == {
+            *("core.pth", "pkg", "pkg/a.py", "pkg/b.py"),
+            *("core-1.0.dist-info", *(f"core-1.0.dist-info/{one}" for one in ("METADATA", "INSTALLER", "RECORD"))),
+        }
+        assert sorted(path.partition("/")[2] for path in outside) == ["", "x", "y"]
+        # An input of the edge that installs it must not be newer than that edge's start.
+        times = {path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
+        assert times == {1_234_567_890_000_000_000}
+
+
+PATHS = st.lists(
+    st.sampled_from(["lib", "py", "site", "a", "b", ".a", ".aside", ".ASIDE", OUTSIDE, ".TO-x", "é", "\udcff"]),
+    min_size=1,
+    max_size=4,
+).map("/".join)
+
+
+@given(paths=st.sets(PATHS, min_size=2, max_size=20), library=PATHS | st.just(""))
+def test_nothing_is_staged_in_the_place_of_anything_else(paths: set[str], library: str) -> None:
+    names = {path: staged_name(path, library) for path in paths}
+    assert len(set(names.values())) == len(paths)
+    assert all(name.startswith(OUTSIDE) for name in names.values() if name.startswith(".")), "these are of the journal"
+    for path in paths:
+        # What is renamed whole has its files in it.
+        if names[path] == path.removeprefix(f"{library}/" if library else ""):
+            assert staged_name(f"{path}/x", library) == f"{names[path]}/x"
+
+
+def test_files_of_one_name_and_names_that_staging_uses_itself(tmp_path: Path, environment: Environment) -> None:
+    purelib, scripts = environment.layout.purelib, environment.layout.scripts
+    taken = staged_name(f"{scripts}/x", purelib)
+    files = {path: f"{number}\n" for number, path in enumerate(("x", "a/x", "a/b/x", ".aside/x", taken, ".x"))}
+    old = make_prepared(tmp_path / "old", environment, "core", files={"x": "old\n", **files})
+    prepared = make_prepared(tmp_path / "p", environment, "core", files=files, scripts={"x": "script\n"})
+    before = listing(environment)
+    for one in (old, prepared):
+        assert commit(one, environment.path, disk=DISK).changed
+        after = listing(environment)
+        assert {path: data for path, data in after.items() if path not in before} == contents_of(one)
+    assert os.listdir(journal.staging_directory(environment.path)) == []
+
+
+@pytest.mark.parametrize("done", range(5))
+def test_the_journal_of_a_version_before_is_finished(done: int, tmp_path: Path, environment: Environment) -> None:
+    """It staged each file at its path in the environment, and died after some of its operations."""
+    old = make_prepared(tmp_path / "old", environment, "core", files={"a.py": "1\n"})
+    commit(old, environment.path, disk=DISK)
+    new = make_prepared(tmp_path / "new", environment, "core", "2.0", files={"a.py": "2\n"}, scripts={"core": "2\n"})
+    staging = f"{journal.STAGING}/1-00ff"
+    for path, content in contents_of(new).items():
+        place = Path(environment.path, staging, path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content)
+        place.chmod(0o755 if place.name == "core" else 0o644)
+    payload = [file.path for file in new.files if not file.path.startswith(f"{new.dist_info}/")]
+    operations = tuple(("replace", f"{staging}/{path}", path) for path in (*payload, new.dist_info))
+    operations += (("retire", old.dist_info),)
+    journal.write(environment.path, journal.Journal(staging, operations, (), "core"), disk=DISK)
+    for _, *paths in operations[:done]:
+        aside = f"{staging}/.aside-of-before"
+        os.rename(*(os.path.join(environment.path, path) for path in (paths if len(paths) == 2 else [*paths, aside])))
+    with changing(environment.path, disk=DISK):
+        pass
+    assert visible(environment) == ["2.0"]
+    assert not commit(new, environment.path, disk=DISK).changed
+    assert os.listdir(journal.staging_directory(environment.path)) == []
+
+
+@pytest.mark.parametrize("where", ["{library}/{long}", "{library}/{long}/x", "{scripts}/{long}", "share/{long}/x"])
+def test_a_name_that_the_file_system_refuses_is_found_before_anything_changes(
+    where: str, tmp_path: Path, environment: Environment
+) -> None:
+    purelib, scripts = environment.layout.purelib, environment.layout.scripts
+    path = posixpath.relpath(where.format(library=purelib, scripts=scripts, long="x" * 300), purelib)
+    good = make_prepared(tmp_path / "good", environment, "core", files={"a.py": "1\n"})
+    assert commit(good, environment.path, disk=DISK).changed
+    files = {"a.py": "2\n", "b.py": "2\n", "last": "2\n"}
+    prepared = make_prepared(tmp_path / "p", environment, "core", files=files)
+    moved = f"{purelib}/last"
+    named = tuple(
+        replace(file, path=posixpath.normpath(f"{purelib}/{path}")) if file.path == moved else file
+        for file in prepared.files
+    )
+    wrong = store(seal(replace(prepared, files=named)), contents_of(prepared).values())
+    before = listing(environment)
+    with pytest.raises(DiskError, match="File name too long"):
+        commit(wrong, environment.path, disk=DISK)
+    assert listing(environment) == before
+    assert not os.path.lexists(journal.journal_path(environment.path))
     assert visible(environment) == ["1.0"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -35,9 +35,11 @@ class Interleaving(Disk):
             self.moment = None
             self.then()
 
-    def copy(self, source: str, destination: str, *, executable: bool = False) -> None:
-        super().copy(source, destination, executable=executable)
-        self._may_be("stage", destination)
+    def write_chunks(
+        self, path: str, chunks: Iterable[bytes], *, executable: bool = False, mtime_ns: int | None = None
+    ) -> None:
+        super().write_chunks(path, chunks, executable=executable, mtime_ns=mtime_ns)
+        self._may_be("stage", path)
 
     def replace(self, source: str, destination: str) -> None:
         super().replace(source, destination)

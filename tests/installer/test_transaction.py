@@ -27,7 +27,7 @@ from interlock.prepared import load_prepared
 from interlock.transaction import commit, uninstall
 
 sys.path.insert(0, str(Path(__file__).parent))
-from prepared_trees import listing, make_prepared
+from prepared_trees import contents_of, damage, listing, make_prepared
 
 DISK = Disk("fast")
 
@@ -42,7 +42,7 @@ def test_a_commit_brings_every_file_and_leaves_no_state(tmp_path: Path, environm
     receipt = commit(prepared, environment.path, disk=DISK)
     after = listing(environment)
     new = {path.replace(os.sep, "/"): data for path, data in after.items() if path not in before}
-    assert new == {file.path: Path(prepared.path_of(file)).read_bytes() for file in prepared.files}
+    assert new == contents_of(prepared)
     assert receipt.changed
     assert not os.path.exists(journal.journal_path(environment.path))
     assert os.listdir(journal.staging_directory(environment.path)) == []
@@ -161,10 +161,10 @@ def test_a_stray_file_that_nobody_owns_is_replaced_as_pip_does(tmp_path: Path, e
     assert (Path(environment.site_packages[0]) / "mod.py").read_text(encoding="utf-8") == "1\n"
 
 
-def test_a_damaged_prepared_tree_is_refused(tmp_path: Path, environment: Environment) -> None:
+def test_a_damaged_prepared_file_is_refused(tmp_path: Path, environment: Environment) -> None:
     prepared = make_prepared(tmp_path / "p", environment, "core")
     before = listing(environment)
-    Path(prepared.path_of(prepared.files[0])).write_text("other", encoding="utf-8")
+    damage(prepared, contents_of(prepared)[prepared.files[0].path])
     with pytest.raises(RecordMismatch, match="is not what its manifest says"):
         commit(prepared, environment.path, disk=DISK)
     assert listing(environment) == before
@@ -218,6 +218,6 @@ def test_a_half_written_install_of_another_tool_is_replaced(tmp_path: Path, envi
     assert not broken.exists()
 
 
-def test_a_prepared_directory_is_read_back(tmp_path: Path, environment: Environment) -> None:
+def test_a_prepared_file_is_read_back(tmp_path: Path, environment: Environment) -> None:
     prepared = make_prepared(tmp_path / "p", environment, "core", requires=("other>=1",))
     assert load_prepared(str(tmp_path / "p")) == prepared

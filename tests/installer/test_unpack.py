@@ -14,10 +14,9 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from wheels import make_wheel
+from wheels import make_wheel, unpack_below
 
 from interlock.distribution import parse_record
-from interlock.durable import Disk
 from interlock.environment import Environment, open_environment
 from interlock.errors import UnsafePath, WheelError
 from interlock.prepared import File
@@ -37,8 +36,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
 def unpacked(
     tmp_path: Path, environment: Environment, files: dict[str, bytes], source: str = "/src/core"
 ) -> tuple[File, ...]:
-    with open_wheel(make_wheel(tmp_path, files)) as wheel:
-        return unpack(wheel, environment, str(tmp_path / "tree"), source=source, disk=Disk("fast"), platform="linux")
+    tmp_path.mkdir(exist_ok=True)
+    return unpack_below(tmp_path / "tree", make_wheel(tmp_path, files), environment, source=source)
 
 
 def test_what_an_installer_adds(tmp_path: Path, environment: Environment) -> None:
@@ -131,7 +130,7 @@ def test_capitals_lead_to_the_same_file_on_some_platforms(environment: Environme
 def test_two_names_for_one_file_on_some_platforms(tmp_path: Path, environment: Environment) -> None:
     contents = {"core-1.0.data/data/share/a": b"", "core-1.0.data/data/SHARE/A": b""}
     with open_wheel(make_wheel(tmp_path, contents)) as wheel, pytest.raises(WheelError, match="has two files for"):
-        unpack(wheel, environment, str(tmp_path / "tree"), source="/s", disk=Disk("fast"), platform="darwin")
+        list(unpack(wheel, environment, [], source="/s", platform="darwin"))
     unpacked(tmp_path, environment, contents)
 
 
@@ -161,3 +160,20 @@ def test_a_data_file_in_the_place_of_a_script(tmp_path: Path, environment: Envir
     contents = {f"core-1.0.data/data/{scripts}/core": b"", ENTRY_POINTS: b"[console_scripts]\ncore = core:main\n"}
     with pytest.raises(WheelError, match=f"has two files for {scripts}/core"):
         unpacked(tmp_path, environment, contents)
+
+
+@pytest.mark.parametrize(("inside", "outside"), [("pkg/a", "pkg/a/b"), ("pkg/a/b", "pkg/a")])
+def test_a_file_in_the_place_of_a_directory(
+    inside: str, outside: str, tmp_path: Path, environment: Environment
+) -> None:
+    """Two parts of a wheel that meet in the environment; each alone is as it should be."""
+    outside = f"core-1.0.data/data/{environment.layout.purelib}/{outside}"
+    with pytest.raises(WheelError, match="has two files for"):
+        unpacked(tmp_path, environment, {inside: b"", outside: b""})
+    assert unpacked(tmp_path / "one", environment, {inside: b""})
+    assert unpacked(tmp_path / "other", environment, {outside: b""})
+
+
+def test_a_directory_in_the_place_of_a_file_of_the_installer(tmp_path: Path, environment: Environment) -> None:
+    with pytest.raises(WheelError, match="has two files for .*/INSTALLER"):
+        unpacked(tmp_path, environment, {"core-1.0.dist-info/INSTALLER/x": b""})

@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
 from projects import make_project
-from wheels import WHEEL, make_wheel, record_line
+from wheels import WHEEL, make_wheel, record_line, unpack_below
 
 from interlock.archive import LARGEST, LARGEST_TEXT, check_path, file_key, unpacked_limit
-from interlock.durable import Disk
 from interlock.environment import Environment, open_environment
 from interlock.errors import InterlockError, RecordMismatch, UnsafePath, UsageError, WheelError
+from interlock.prepared import File
 from interlock.scripts import parse_scripts
 from interlock.unpack import unpack
 from interlock.wheel import open_wheel
@@ -44,8 +44,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
 
 
 def install(path: str, environment: Environment, tree: Path, platform: str = "linux") -> None:
-    with open_wheel(path, platform=platform) as wheel:
-        unpack(wheel, environment, str(tree), source="/src", disk=Disk("fast"), platform=platform)
+    unpack_below(tree, path, environment, platform=platform)
 
 
 def refused(
@@ -275,19 +274,20 @@ def test_the_two_names_of_a_file_differ(tmp_path: Path, environment: Environment
     refused(path, environment, tmp_path / "tree", RecordMismatch, "core.pth cannot be unpacked: File name in directory")
 
 
-# What fails leaves nothing
+# What fails is not gone on with
 
 
-def test_a_file_that_fails_its_digest_is_not_left_behind(tmp_path: Path, environment: Environment) -> None:
+def test_a_file_that_fails_its_digest_is_the_last_that_is_unpacked(tmp_path: Path, environment: Environment) -> None:
     good, bad = b"a" * (3 << 20), b"b" * (3 << 20)
     files = {"a.py": b"", "large.bin": bad}
     contents = {**files, f"{INFO}/METADATA": b"Name: core\nVersion: 1.0\n", f"{INFO}/WHEEL": WHEEL.encode()}
     record = "".join(record_line(name, good if name == "large.bin" else data) for name, data in contents.items())
     path = make_wheel(tmp_path, contents, record=record)
-    refused(path, environment, tmp_path / "tree", RecordMismatch, "large.bin is not what RECORD says it is")
-    left = [path.name for path in (tmp_path / "tree").rglob("*") if path.is_file()]
-    assert "large.bin" not in left
-    assert "RECORD" not in left
+    found: list[File] = []
+    with open_wheel(path) as wheel, pytest.raises(RecordMismatch, match="large.bin is not what RECORD says it is"):
+        list(unpack(wheel, environment, found, source="/src"))
+    assert "large.bin" not in {os.path.basename(file.path) for file in found}
+    assert "RECORD" not in {os.path.basename(file.path) for file in found}
 
 
 # Names
@@ -363,8 +363,6 @@ def test_a_name_that_no_system_takes(tmp_path: Path, environment: Environment) -
         UnsafePath,
         "a name of 6,001 characters",
     )
-    with pytest.raises(InterlockError, match="File name too long|cannot write"):
-        install(make_wheel(tmp_path, {"x" * 300 + ".py": b""}), environment, tmp_path / "tree")
 
 
 @pytest.mark.parametrize("name", ["..", ".", "-", "a/b", "core\u0000", "cöre", "_core", "core-"])

@@ -8,6 +8,12 @@ import stat
 import zipfile
 from pathlib import Path
 
+from interlock.durable import Disk
+from interlock.environment import Environment
+from interlock.prepared import File
+from interlock.unpack import unpack
+from interlock.wheel import open_wheel
+
 METADATA = "Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
 WHEEL = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 
@@ -47,3 +53,19 @@ def make_wheel(
 def record_line(path: str, data: bytes, algorithm: str = "sha256") -> str:
     digest = base64.urlsafe_b64encode(hashlib.new(algorithm, data).digest()).rstrip(b"=").decode()
     return f"{path},{algorithm}={digest},{len(data)}\n"
+
+
+def unpack_below(
+    tree: Path, wheel_path: str, environment: Environment, *, source: str = "/src/core", platform: str = "linux"
+) -> tuple[File, ...]:
+    """Write what a wheel unpacks to below a directory, each file by its path in the environment."""
+    files: list[File] = []
+    with open_wheel(wheel_path, platform=platform) as wheel:
+        content = b"".join(unpack(wheel, environment, files, source=source, platform=platform))
+    disk, start = Disk("fast"), 0
+    for file in files:
+        disk.make_directory(str((tree / file.path).parent))
+        disk.write(str(tree / file.path), content[start : start + file.size], executable=file.executable)
+        start += file.size
+    assert start == len(content)
+    return tuple(files)

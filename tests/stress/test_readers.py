@@ -103,7 +103,7 @@ class CommandLine(Writer):
 
     def run(self) -> None:
         for prepared in itertools.cycle(prepared for state in self.states for prepared in state):
-            result = interlock("install", prepared.directory, "--venv", self.environment)
+            result = interlock("install", prepared.path, "--venv", self.environment)
             if result.returncode:
                 self.failed.append(result.stderr)
                 break

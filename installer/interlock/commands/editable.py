@@ -48,8 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         edge = edge.at(result.settled_ns)
         if edge.started_ns:
             # The installed RECORD keeps this time: as an input of this very edge it must not be newer than its start.
-            record = result.prepared.files[-1]
-            edge.disk.set_mtime(result.prepared.path_of(record), edge.started_ns)
+            edge.disk.set_mtime(output, edge.started_ns)
         receipt = commit_prepared(result.prepared, arguments, edge.disk)
     finally:
         edge.disk.remove_tree(output)

@@ -1,6 +1,6 @@
 """Commit a prepared project to an environment, whole or not at all.
 
-PREPARED is the directory that `interlock prepare --output` made. The environment's lock is held for the commit alone;
+PREPARED is the file that `interlock prepare --output` made. The environment's lock is held for the commit alone;
 requirements are checked under it, and no index is ever asked.
 """
 

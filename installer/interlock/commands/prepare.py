@@ -1,7 +1,7 @@
 """Run a project's build backend for an editable install, outside any lock on the environment.
 
-DIR is the project. The directory that --output names gets the final bytes of everything that `interlock install` then
-puts into the environment; it is replaced whole, and only where its content would differ.
+DIR is the project. The file that --output names gets the final bytes of everything that `interlock install` then puts into
+the environment; it is replaced whole, and only where its content would differ.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `interlock prepare`."""
     parser.add_argument("directory", metavar="DIR", help="the project's directory")
     parser.add_argument("--venv", required=True, metavar="PATH", help="the environment")
-    parser.add_argument("--output", required=True, metavar="DIR", help="where to put what was prepared")
+    parser.add_argument("--output", required=True, metavar="FILE", help="where to put what was prepared")
     parser.add_argument(
         "--project", metavar="NAME", help="the name that it must have: a build file that says another is wrong"
     )
