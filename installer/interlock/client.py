@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import _socket
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["Job", "Worker", "WorkerLost", "directory", "is_wanted", "settled", "situation", "submit"]
+__all__ = ["Job", "Worker", "WorkerLost", "directory", "is_wanted", "ready", "settled", "situation", "submit"]
 
 SWITCH = b"INTERLOCK_WORKER"
 PROTOCOL = b"2"
@@ -151,6 +151,13 @@ def submit(
         connection.close()
         return None
     return Job(connection)
+
+
+def ready(worker: Worker, environ: "Mapping[bytes, bytes]") -> None:
+    """Have a worker get ready for requests that come soon, if there can be one."""
+    where, own = directory(environ), situation()
+    if where is not None and own is not None and (connection := _connect(worker, where, own[0])) is not None:
+        connection.close()
 
 
 def situation() -> tuple[bytes, bytes] | None:

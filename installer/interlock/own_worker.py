@@ -3,11 +3,11 @@
 import sys
 
 from interlock import __version__
-from interlock.client import Job, Worker, is_wanted, submit
+from interlock.client import Job, Worker, is_wanted, ready, submit
 
 TYPE_CHECKING = False
 
-__all__ = ["COMMANDS", "own_worker", "run_in_worker", "submit_edge"]
+__all__ = ["COMMANDS", "own_worker", "run_in_worker", "start_ahead", "submit_edge"]
 
 COMMANDS = frozenset({"editable", "install", "prepare"})
 """The commands that there are many of; each of the others runs once in a build."""
@@ -59,6 +59,17 @@ def run_in_worker(words: list[str]) -> None:
         posix._exit(INTERRUPTED)
     except OSError:
         pass  # no worker, or one that was killed: the edge runs here, from its start; what was begun is safe to repeat
+
+
+def start_ahead(isolated: str) -> None:
+    """Have the worker get ready while the build that will ask for it is still being written."""
+    import posix
+
+    try:
+        if is_wanted(posix.environ):
+            ready(own_worker(posix.environ, isolated), posix.environ)
+    except OSError:
+        pass  # edges find out by themselves
 
 
 def submit_edge(

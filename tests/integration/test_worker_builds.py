@@ -67,6 +67,22 @@ def whole(result: subprocess.CompletedProcess[str]) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+def test_a_first_build_has_the_edges_worker_get_ready_and_later_ones_start_none(
+    runtime: Runtime, tmp_path: Path
+) -> None:
+    write_projects(tmp_path / "w", 3)
+    runtime.interlock("build", "--root", tmp_path / "w", "venv__venv")  # which asks no worker
+    ready = runtime.worker("interlock")
+    assert ready["served"] == 0
+    runtime.interlock("build", "--root", tmp_path / "w")
+    assert runtime.worker("interlock")["pid"] == ready["pid"]
+    assert runtime.served()["interlock"] == 6
+    runtime.interlock("build", "--root", tmp_path / "w")  # generates once more: projects have an egg-info now
+    runtime.interlock("worker", "stop")
+    runtime.interlock("build", "--root", tmp_path / "w")
+    assert runtime.workers() == []
+
+
 # The same bytes
 
 

@@ -64,15 +64,28 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _generate(arguments: argparse.Namespace, disk: Disk, ninja: str) -> str:
     """Generate, and return the out directory; all that is loaded for it would slow down a build that need not."""
-    from interlock_ninja.commands.gen import summary, tell, warn
-    from interlock_ninja.generate import generate, settle
+    import threading
 
+    from interlock_ninja.commands.gen import summary, tell, warn
+    from interlock_ninja.generate import edge_command, generate, settle
+
+    worker = threading.Thread(target=_start_worker, args=[edge_command()[1]], daemon=True)
+    worker.start()
     generated = generate(arguments.root, disk=disk, strict=arguments.strict, progress=tell)
+    worker.join()
     warn(generated)
     if generated.changed:
         print(summary(generated, check=False), flush=True)
     settle(generated, ninja)
     return os.path.dirname(generated.build_file)
+
+
+def _start_worker(isolated: str) -> None:
+    """Have the edges' worker started beside the generation: it takes as long as that."""
+    if sys.platform == "linux":
+        from interlock.own_worker import start_ahead
+
+        start_ahead(isolated)
 
 
 def ninja_program() -> str:
