@@ -164,8 +164,19 @@ class _Tree:
         return real.removeprefix(self._inside).replace(os.sep, "/") if real.startswith(self._inside) else ""
 
 
-def _split(installed: Mapping[str, Sequence[Installed]], name: str) -> tuple[Sequence[Installed], Sequence[Installed]]:
-    return installed.get(name, ()), [one for other, group in installed.items() if other != name for one in group]
+@dataclass(frozen=True, slots=True)
+class _Others:
+    """All distributions but those of one name; hundreds, of which a commit seldom has to know anything."""
+
+    installed: Mapping[str, Sequence[Installed]]
+    name: str
+
+    def __iter__(self) -> Iterator[Installed]:
+        return (one for other, group in self.installed.items() if other != self.name for one in group)
+
+
+def _split(installed: Mapping[str, Sequence[Installed]], name: str) -> tuple[Sequence[Installed], _Others]:
+    return installed.get(name, ()), _Others(installed, name)
 
 
 def _dist_infos(distributions: Iterable[Installed], tree: _Tree) -> list[str]:
@@ -251,7 +262,7 @@ def _listed_path(line: str) -> str:
         return ""
 
 
-def _check_conflicts(files: Iterable[File], prepared: Prepared, others: Sequence[Installed], tree: _Tree) -> None:
+def _check_conflicts(files: Iterable[File], prepared: Prepared, others: Iterable[Installed], tree: _Tree) -> None:
     environment = tree.environment
     for file in files:
         path = environment.absolute(file.path)
@@ -281,7 +292,7 @@ def _places(prepared: Prepared, clears: Sequence[str], tree: _Tree) -> dict[str,
     return new
 
 
-def _link_changes(prepared: Prepared, old: set[str], others: Sequence[Installed], tree: _Tree) -> LinkChanges | None:
+def _link_changes(prepared: Prepared, old: set[str], others: Iterable[Installed], tree: _Tree) -> LinkChanges | None:
     """Return what changes about links; None where there are none, and nothing has to be loaded for them."""
     if not prepared.links:
         return None
@@ -300,7 +311,7 @@ def _link_changes(prepared: Prepared, old: set[str], others: Sequence[Installed]
     return found
 
 
-def _owner_below(path: str, others: Sequence[Installed], tree: _Tree) -> Installed | None:
+def _owner_below(path: str, others: Iterable[Installed], tree: _Tree) -> Installed | None:
     """Return the other distribution that lists something below a path (relative to the environment)."""
     for other in others:
         below = f"{posixpath.relpath(path, posixpath.dirname(tree.relative(other.directory)) or '.')}/"
@@ -321,7 +332,7 @@ def _both(path: str, prepared: Prepared, owner: Installed, environment: Environm
     )
 
 
-def _owner_of(path: str, others: Sequence[Installed], tree: _Tree) -> Installed | None:
+def _owner_of(path: str, others: Iterable[Installed], tree: _Tree) -> Installed | None:
     """Return the other distribution that lists a path (relative to the environment); None where none does."""
     wanted = _Wanted([path], tree)
     return next((other for other in others if wanted.listed_by(other)), None)

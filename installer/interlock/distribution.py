@@ -11,13 +11,15 @@ import functools
 import io
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 __all__ = [
+    "Found",
     "Installed",
     "RecordEntry",
     "format_record",
@@ -70,13 +72,35 @@ def normalize(name: str) -> str:
     return _SEPARATORS.sub("-", name).lower()
 
 
-def scan(site_packages: Iterable[str], only: str = "") -> dict[str, list[Installed]]:
+class Found(Mapping[str, "list[Installed]"]):
+    """What is installed, by normalised name. Nothing but names is read; most of them nobody asks for."""
+
+    __slots__ = ("_directories",)
+
+    def __init__(self, directories: dict[str, list[str]]) -> None:
+        self._directories = directories
+
+    def __getitem__(self, name: str) -> list[Installed]:
+        found = [(path, _parts(os.path.basename(path))) for path in self._directories[name]]
+        return [Installed(name, parts[1], path) for path, parts in found if parts]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._directories)
+
+    def __len__(self) -> int:
+        return len(self._directories)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._directories
+
+
+def scan(site_packages: Iterable[str], only: str = "") -> Found:
     """Find what is installed in absolute directories, by the names of dist-info directories alone; or `only` one.
 
     More than one entry under a name means that a tool left a distribution behind. Directories that do not exist are empty;
     one under two names (lib64 is a link to lib on some systems) is looked at once.
     """
-    found: dict[str, list[Installed]] = {}
+    found: dict[str, list[str]] = {}
     looked_at: set[str] = set()
     for directory in site_packages:
         if (real := os.path.realpath(directory)) in looked_at:
@@ -87,11 +111,10 @@ def scan(site_packages: Iterable[str], only: str = "") -> dict[str, list[Install
         except (FileNotFoundError, NotADirectoryError):
             continue
         before = os.path.join(directory, "")
-        entries = [(name, parts) for name in names if name.endswith(SUFFIX) and (parts := _parts(name))]
-        for name, (normalized, version) in sorted(entries):
-            if only in {"", normalized}:
-                found.setdefault(normalized, []).append(Installed(normalized, version, before + name))
-    return found
+        for name in sorted([name for name in names if name.endswith(SUFFIX)]):
+            if (parts := _parts(name)) and (not only or only == parts[0]):
+                found.setdefault(parts[0], []).append(before + name)
+    return Found(found)
 
 
 @functools.lru_cache(maxsize=MOST_NAMES)

@@ -40,7 +40,9 @@ __all__ = [
     "settle",
     "staging_directory",
     "staging_of",
+    "sync_removal",
     "write",
+    "write_ahead",
 ]
 
 Operation = tuple[str, ...]
@@ -60,6 +62,7 @@ PATHS = 3  # an operation's words up to here are its name and paths
 STAGING = ".interlock/staging"
 PROBE = ".interlock-probe"
 _STAGING_ENTRY = re.compile(re.escape(STAGING) + r"/(?!\.\.?$)[^/\0]+")
+AHEAD = ".journal"  # in the staging directory: the journal that is to be expected
 ASIDE = ".aside"  # in the staging directory: what was retired, and what stood in the way
 
 
@@ -88,8 +91,22 @@ def staging_directory(environment: str) -> str:
     return os.path.join(environment, *STAGING.split("/"))
 
 
+def write_ahead(environment: str, journal: Journal, *, disk: Disk) -> None:
+    """Bring a journal to the disk in its staging directory, where it says nothing yet; the lock is not needed for that."""
+    disk.write(_ahead(environment, journal), _text(journal))
+
+
 def write(environment: str, journal: Journal, *, disk: Disk) -> None:
     """Make a journal durable; from here on the commit will be finished, by this process or the next."""
+    text, ahead = _text(journal), _ahead(environment, journal)
+    if _content(ahead) != text:
+        disk.publish(journal_path(environment), text)
+        return
+    disk.replace(ahead, journal_path(environment))
+    disk.sync_directory(state_directory(environment))
+
+
+def _text(journal: Journal) -> bytes:
     data = {
         "schema": 1,
         "distribution": journal.distribution,
@@ -97,11 +114,26 @@ def write(environment: str, journal: Journal, *, disk: Disk) -> None:
         "operations": journal.operations,
         "directories": journal.directories,
     }
-    disk.publish(journal_path(environment), json.dumps(data).encode())
+    return json.dumps(data).encode()
+
+
+def _ahead(environment: str, journal: Journal) -> str:
+    return os.path.join(_inside(environment, journal.staging), AHEAD)
+
+
+def _content(path: str) -> bytes:
+    try:
+        with open(path, "rb") as reader:
+            return reader.read()
+    except OSError:
+        return b""
 
 
 def perform(environment: str, journal: Journal, *, disk: Disk) -> None:
     """Write a journal and do what it says. What is refused before anything could be seen leaves no journal and no change.
+
+    What needs no lock is left to the caller: `sync_removal` before anybody is told that it is done, and then the staging
+    directory, which has what left the environment.
 
     Raises:
         DiskError: refused. Was something renamed already, then the journal stays, for the next lock holder to finish.
@@ -119,13 +151,22 @@ def perform(environment: str, journal: Journal, *, disk: Disk) -> None:
                     disk.remove_directory(_inside(environment, operation[1]))
             _forget(environment, disk)
         raise
-    _finish(environment, journal, disk)
+    disk.remove(journal_path(environment))
+
+
+def sync_removal(environment: str, *, disk: Disk) -> None:
+    """Make certain that a journal does not come back after a power loss: it would undo what others do from now on."""
+    with contextlib.suppress(FileNotFoundError):  # the environment was removed
+        disk.sync_directory(state_directory(environment))
 
 
 def apply(environment: str, journal: Journal, *, disk: Disk) -> None:
-    """Do what a journal says, in its order, sync the touched directories and remove the journal."""
+    """Do what a journal says, in its order, sync the touched directories, remove the journal and what is staged."""
     _do_all(environment, journal, [], disk)
-    _finish(environment, journal, disk)
+    _forget(environment, disk)
+    # All is done: what cannot be removed now is removed by a later lock holder.
+    with contextlib.suppress(DiskError, OSError):
+        disk.remove_tree(_inside(environment, journal.staging))
 
 
 def recover(environment: str, *, disk: Disk) -> bool:
@@ -189,28 +230,22 @@ def _parse(data: dict[str, Any]) -> Journal:
 
 
 def _do_all(environment: str, journal: Journal, done: list[Operation], disk: Disk) -> None:
-    step = _Step(os.path.realpath(environment), _aside(environment, journal), disk)
+    root = os.path.realpath(environment)
+    step = _Step(root, _aside(environment, journal), disk)
     for operation in journal.operations:
         if operation[0] in CLEARING and _is_behind_a_link(environment, operation[1]):
             continue
-        paths = [_inside(environment, name) for name in operation[1:PATHS]]
+        paths = [_below(root, name) for name in operation[1:PATHS]]
         step.do(operation[0], *paths, *operation[PATHS:])
         done.append(operation)
     for directory in journal.directories:
-        if os.path.isdir(path := _inside(environment, directory)):
+        if os.path.isdir(path := _below(root, directory)):
             disk.sync_directory(path)
-
-
-def _finish(environment: str, journal: Journal, disk: Disk) -> None:
-    _forget(environment, disk)
-    # All is done: what cannot be removed now is removed by a later lock holder.
-    with contextlib.suppress(DiskError, OSError):
-        disk.remove_tree(_inside(environment, journal.staging))
 
 
 def _forget(environment: str, disk: Disk) -> None:
     disk.remove(journal_path(environment))
-    disk.sync_directory(state_directory(environment))
+    sync_removal(environment, disk=disk)
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,13 +384,16 @@ def _aside(environment: str, journal: Journal) -> str:
 
 def _inside(environment: str, relative: str) -> str:
     """Return the absolute path of something in an environment; its parent's symbolic links are followed, not its own."""
-    root = os.path.realpath(environment)
+    return _below(os.path.realpath(environment), relative)
+
+
+def _below(root: str, relative: str) -> str:
     parent, name = os.path.split(os.path.join(root, *relative.split("/")))
     inner = name not in {"", ".", ".."}
     path = os.path.join(os.path.realpath(parent), name) if inner else os.path.realpath(os.path.join(parent, name))
     if path != root and not path.startswith(root + os.sep):
         raise UnsafePath(
-            f"a commit to {environment} would lead out of it: {relative}",
+            f"a commit to {root} would lead out of it: {relative}",
             advice="Remove the symbolic link on the way there; an environment owns what is below it, and nothing else.",
         )
     return path

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from interlock.durable import Disk
     from interlock.prepared import Prepared
 
-__all__ = ["collect", "digest_of", "new_staging", "staged", "staged_name", "staged_root"]
+__all__ = ["collect", "digest_of", "discard", "new_staging", "staged", "staged_name", "staged_root"]
 
 DAY = 24 * 3600
 OUTSIDE = ".to-"  # begins the name of a directory that stands for another than the library
@@ -64,9 +64,16 @@ def staged(prepared: Prepared, environment: str, disk: Disk) -> Iterator[str]:
                 raise
         yield staging
     finally:
-        # After a commit nothing is left here; a journal that has to be finished needs what there is.
-        if staging_of(environment) != staging:
-            _discard(root, disk)
+        discard(environment, staging, disk)
+
+
+def discard(environment: str, staging: str, disk: Disk) -> None:
+    """Remove a staging directory of this process, unless a journal that has to be finished needs what is there.
+
+    After a commit that is what left the environment. It needs no lock: nobody else looks at it as long as this process lives.
+    """
+    if staging_of(environment) != staging:
+        _discard(staged_root(environment, staging), disk)
 
 
 def staged_name(path: str, library: str) -> str:

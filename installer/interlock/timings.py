@@ -3,8 +3,9 @@
     {"span": "lock held", "subject": "core", "seconds": 0.0031, "start_ns": 81231, "pid": 4711, "edge": "a/install.stamp"}
 
 `start_ns` is of the monotonic clock, which all processes of a machine share; `edge` is the stamp that the process was asked
-for, as Ninja names it. Nothing is measured unless the variable is set. Many processes append to one file: a line is one
-write(2), far below the size at which writes to a file opened with O_APPEND could interleave.
+for, as Ninja names it. Nothing is measured unless the variable is set. Many processes append to one file, each with one
+write(2): writes to a file that is opened with O_APPEND do not interleave. Spans inside of another one are written with it:
+nobody waits for that file, which all of them write to, while a lock is held.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,23 @@ __all__ = ["VARIABLE", "record", "span", "timed"]
 VARIABLE = "INTERLOCK_TIMINGS"
 
 
+class _Inside(threading.local):
+    """The spans that have ended inside of one that has not."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        self.depth = 0
+        self.ended: list[dict[str, object]] = []
+
+
+_inside = _Inside()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_inside.forget)
+
+
 @contextlib.contextmanager
 def span(name: str, subject: str = "") -> Iterator[None]:
     """Measure the `with` block; `name` is what the time went to ("lock wait", "commit"), `subject` which project."""
@@ -32,9 +51,11 @@ def span(name: str, subject: str = "") -> Iterator[None]:
         yield
         return
     started_ns = time.monotonic_ns()
+    _inside.depth += 1
     try:
         yield
     finally:
+        _inside.depth -= 1
         record(name, started_ns, subject)
 
 
@@ -43,8 +64,6 @@ def record(name: str, started_ns: int, subject: str = "") -> None:
     path = os.environ.get(VARIABLE)
     if not path:
         return
-    import json
-
     ended_ns = time.monotonic_ns()
     line = {
         "span": name,
@@ -54,8 +73,13 @@ def record(name: str, started_ns: int, subject: str = "") -> None:
         "pid": os.getpid(),
         "edge": _edge(),
     }
-    with open(path, "ab", buffering=0) as writer:
-        writer.write(json.dumps(line).encode() + b"\n")
+    _inside.ended.append(line)
+    if _inside.depth == 0:
+        import json
+
+        lines, _inside.ended = _inside.ended, []
+        with open(path, "ab", buffering=0) as writer:
+            writer.write(b"".join(json.dumps(one).encode() + b"\n" for one in lines))
 
 
 def timed(platform: Platform) -> Platform:

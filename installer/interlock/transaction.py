@@ -24,7 +24,7 @@ from interlock.errors import (
 )
 from interlock.prepared import Requirement
 from interlock.satisfy import requirements_of, unsatisfied
-from interlock.staging import digest_of, new_staging, staged, staged_root
+from interlock.staging import digest_of, discard, new_staging, staged, staged_root
 from interlock.timings import span
 
 if TYPE_CHECKING:
@@ -91,7 +91,11 @@ def commit(
     _check_made_for(prepared, environment)
     deferred, lenient = {normalize(name) for name in defer}, {normalize(name) for name in any_version}
     with contextlib.ExitStack() as stack:
-        staging = "" if _is_installed(prepared, environment) else _stage_early(prepared, path, disk, stack)
+        installed = scan(environment.site_packages)
+        staging = ""
+        if not _is_installed(prepared, environment, installed):
+            staging = _stage_early(prepared, path, disk, stack)
+            _write_ahead(prepared, installed, environment, staging, disk)
         seen = environment.identity
         with changing(path, disk=disk, timeout=timeout, subject=prepared.normalized) as environment:
             _check_made_for(prepared, environment)
@@ -104,6 +108,7 @@ def commit(
                 if not (staging and same and os.path.isdir(staged_root(path, staging))):
                     # Somebody removed the distribution, or replaced the environment, while this waited for the lock.
                     staging = stack.enter_context(staged(prepared, path, disk))
+                stack.callback(journal.sync_removal, environment.path, disk=disk)
                 _carry_out(environment, change, staging, disk, prepared.normalized)
                 _check_undisturbed(prepared, environment)
             journal.settle(environment.path, prepared.normalized, disk=disk)
@@ -117,7 +122,10 @@ def uninstall(path: str, names: Sequence[str], *, disk: Disk, timeout: float | N
     Raises:
         InterlockError: one of the names is not installed, or its RECORD cannot be read; nothing was removed.
     """
-    with changing(path, disk=disk, timeout=timeout, subject=", ".join(names)) as environment:
+    with (
+        contextlib.ExitStack() as stack,
+        changing(path, disk=disk, timeout=timeout, subject=", ".join(names)) as environment,
+    ):
         installed = scan(environment.site_packages)
         if missing := [name for name in names if normalize(name) not in installed]:
             raise InterlockError(
@@ -130,7 +138,10 @@ def uninstall(path: str, names: Sequence[str], *, disk: Disk, timeout: float | N
             changes[name] = changes_to_remove(name, left, environment)
             del left[name]
         for name, change in changes.items():
-            _carry_out(environment, change, new_staging(), disk, name)
+            staging = new_staging()
+            stack.callback(discard, path, staging, disk)
+            stack.callback(journal.sync_removal, environment.path, disk=disk)
+            _carry_out(environment, change, staging, disk, name)
             journal.settle(environment.path, name, disk=disk)
     return [distribution for name in changes for distribution in installed[name]]
 
@@ -141,6 +152,20 @@ def _stage_early(prepared: Prepared, path: str, disk: Disk, stack: contextlib.Ex
         return stack.enter_context(staged(prepared, path, disk))
     except (FileNotFoundError, NotAnEnvironment):
         return ""
+
+
+def _write_ahead(
+    prepared: Prepared, installed: Mapping[str, Sequence[Installed]], environment: Environment, staging: str, disk: Disk
+) -> None:
+    """Write the journal that is to be expected from what is installed before the lock is held; it is worked out again then."""
+    if not staging:
+        return
+    try:
+        change = changes_to_install(prepared, installed, environment)
+    except (InterlockError, OSError):
+        return  # said under the lock, if it is still so
+    with contextlib.suppress(FileNotFoundError):  # the environment was replaced: then the files are staged again
+        journal.write_ahead(environment.path, _entry(change, staging, prepared.normalized), disk=disk)
 
 
 def _check_made_for(prepared: Prepared, environment: Environment) -> None:
@@ -247,8 +272,11 @@ def _dependency_missing(
 def _carry_out(environment: Environment, change: Change, staging: str, disk: Disk, name: str) -> None:
     with span("commit", name):
         _check_writable(environment, change, disk)
-        entry = journal.Journal(staging, change.operations(staging), change.directories, name)
-        journal.perform(environment.path, entry, disk=disk)
+        journal.perform(environment.path, _entry(change, staging, name), disk=disk)
+
+
+def _entry(change: Change, staging: str, name: str) -> journal.Journal:
+    return journal.Journal(staging, change.operations(staging), change.directories, name)
 
 
 def _check_writable(environment: Environment, change: Change, disk: Disk) -> None:

@@ -25,7 +25,7 @@ from interlock import journal
 from interlock.durable import Disk
 from interlock.journal import Journal
 from interlock.platforms import Posix
-from interlock.transaction import commit
+from interlock.transaction import commit, uninstall
 
 pytestmark = [
     pytest.mark.crash,
@@ -229,7 +229,7 @@ def test_the_files_are_synced(world: World) -> None:
 @pytest.mark.parametrize(
     "caller",
     [
-        "publish",  # the journal's directory, before the first rename
+        "write",  # the journal's directory, before the first rename
         "_do_all",  # what was renamed, before the journal goes
         "_directory",  # a new directory, before something is renamed into it
     ],
@@ -248,7 +248,7 @@ def test_a_journal_that_comes_back_would_undo_what_another_tool_did_since(world:
     commit(old, world.root, disk=Disk("fast"))
     by_hand = os.path.join(world.environment.site_packages[0], "b.py")
     found = []
-    for disk in (Forgetful("_forget"), Forgetful("")):
+    for disk in (Forgetful("sync_removal"), Forgetful("")):
         recording = record(
             world,
             [lambda disk: commit(new, world.root, disk=disk), lambda disk: disk.publish(by_hand, b"mine\n")],
@@ -259,6 +259,25 @@ def test_a_journal_that_comes_back_would_undo_what_another_tool_did_since(world:
         commit(old, world.root, disk=Disk("fast"))
     assert found[0]
     assert not found[1]
+
+
+@pytest.mark.parametrize("what", ["upgrade", "another", "uninstall"])
+def test_a_journal_that_comes_back_undoes_no_commit_that_came_since(world: World, what: str) -> None:
+    """Why the removal of the journal may be synced when somebody else has the lock: his own journal takes its place."""
+    old = world.prepared("core", files={"a.py": "1\n", "b.py": "1\n"})
+    new = world.prepared("core", "2.0", files={"a.py": "2\n"})
+    third = world.prepared("core", "3.0", files={"a.py": "3\n", "b.py": "3\n"})
+    other = world.prepared("other", files={"b.py": "4\n"})
+    commit(old, world.root, disk=Disk("fast"))
+    next_ones: dict[str, Callable[[Disk], object]] = {
+        "upgrade": lambda disk: commit(third, world.root, disk=disk),
+        "another": lambda disk: commit(other, world.root, disk=disk),
+        "uninstall": lambda disk: uninstall(world.root, ["core"], disk=disk),
+    }
+    disk = Forgetful("sync_removal")
+    recording = record(world, [lambda disk: commit(new, world.root, disk=disk), next_ones[what]], disk)
+    assert disk.skipped == 2
+    assert not crash(world, recording, most=ROUNDS)[1]
 
 
 def test_the_directory_syncs_of_staging_are_needed(unknown_world: World) -> None:
@@ -295,18 +314,19 @@ def test_the_journal_is_written_before_the_first_rename(world: World, monkeypatc
 
 
 def test_the_journal_is_removed_after_the_sync(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    do_all, finish = journal._do_all, journal._finish
+    do_all, sync_removal, entries = journal._do_all, journal.sync_removal, list[Journal]()
 
     def without_syncs(environment: str, entry: Journal, done: list[journal.Operation], disk: Disk) -> None:
+        entries.append(entry)
         do_all(environment, replace(entry, directories=()), done, disk)
 
-    def syncs_after(environment: str, entry: Journal, disk: Disk) -> None:
-        finish(environment, entry, disk)
-        for directory in entry.directories:
+    def syncs_after(environment: str, *, disk: Disk) -> None:
+        sync_removal(environment, disk=disk)
+        for directory in entries[-1].directories:
             disk.sync_directory(os.path.join(environment, directory))
 
     monkeypatch.setattr(journal, "_do_all", without_syncs)
-    monkeypatch.setattr(journal, "_finish", syncs_after)
+    monkeypatch.setattr(journal, "sync_removal", syncs_after)
     assert problems_of(world, Disk("full", Posix()))
 
 

@@ -86,6 +86,9 @@ def test_a_scan_reads_directory_names_alone(tmp_path: Path) -> None:
         "post": ["1.0-1"],
     }
     assert found["my-core-package"][0].directory == str(tmp_path / "my.Core_package-1.0.dist-info")
+    assert ("core" in found, "nothing" in found, found.get("nothing"), len(found)) == (True, False, None, 3)
+    assert scan([str(tmp_path)], "core") == {"core": found["core"]}
+    assert scan([str(tmp_path)], "nothing") == {}
 
 
 @pytest.mark.skipif(os.name == "nt", reason="symbolic links need a privilege there")

@@ -7,15 +7,17 @@ import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from interlock import journal
+from interlock import journal, locks, transaction
 from interlock.access import changing
 from interlock.changes import changes_to_install
 from interlock.durable import Disk
 from interlock.environment import Environment
 from interlock.errors import DiskError, UnsafePath
+from interlock.locks import Rank
 from interlock.prepared import Prepared
 from interlock.staging import staged
 from interlock.transaction import commit, uninstall
@@ -344,3 +346,88 @@ def test_a_refusal_that_lasts_does_not_stop_the_others(tmp_path: Path, environme
         commit(prepared, environment.path, disk=disk)
     assert commit(other, environment.path, disk=disk).changed
     assert journal.damaged_distribution(environment.path) == "core"
+
+
+class WatchingDisk(Disk):
+    """Write down what is renamed, written and removed while the lock is held."""
+
+    def __init__(self) -> None:
+        super().__init__("full")
+        self.log: list[tuple[str, str]] = []
+
+    def _note(self, what: str, path: str) -> None:
+        held = any(rank is Rank.ENVIRONMENT for rank, _ in locks._held.locks)
+        if held:
+            self.log.append((what, os.path.basename(path)))
+
+    def write(self, path: str, data: bytes, *, executable: bool = False, mtime_ns: int | None = None) -> None:
+        self._note("write", path)
+        super().write(path, data, executable=executable, mtime_ns=mtime_ns)
+
+    def replace(self, source: str, destination: str) -> None:
+        self._note("rename", destination)
+        super().replace(source, destination)
+
+    def sync_directory(self, path: str) -> None:
+        self._note("sync", path)
+        super().sync_directory(path)
+
+    def remove(self, path: str) -> bool:
+        self._note("remove", path)
+        return super().remove(path)
+
+    def remove_tree(self, path: str) -> None:
+        self._note("remove all", path)
+        super().remove_tree(path)
+
+
+def test_only_what_needs_the_lock_is_done_under_it(tmp_path: Path, environment: Environment) -> None:
+    """The journal is on the disk before; its removal is synced, and what it replaced removed, after."""
+    old = make_prepared(tmp_path / "1", environment, "core", files={"a.py": "1\n"})
+    new = make_prepared(tmp_path / "2", environment, "core", "2.0", files={"a.py": "2\n"})
+    commit(old, environment.path, disk=DISK)
+    commit(new, environment.path, disk=(disk := WatchingDisk()))
+    renamed = [path for what, path in disk.log if what == "rename"]
+    assert renamed[:3] == ["journal.json", "a.py", "core-2.0.dist-info"]
+    assert len(renamed) == 4  # the old dist-info
+    assert [one for one in disk.log if one[0] != "rename"] == [
+        ("sync", ".interlock"),
+        ("sync", "site-packages"),
+        ("remove", "journal.json"),
+    ]
+    assert _state(environment) == set()
+    assert os.listdir(journal.staging_directory(environment.path)) == []
+
+
+def test_a_journal_that_was_not_to_be_expected_is_written_under_the_lock(
+    tmp_path: Path, environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another commit changed between the first look and the lock counts."""
+    first = make_prepared(tmp_path / "1", environment, "core", files={"a.py": "1\n"})
+    second = make_prepared(tmp_path / "2", environment, "core", "2.0", files={"b.py": "2\n"})
+    changing_ = transaction.changing
+
+    def later(path: str, **options: Any) -> Any:
+        monkeypatch.setattr(transaction, "changing", changing_)
+        commit(first, environment.path, disk=DISK)
+        return changing_(path, **options)
+
+    monkeypatch.setattr(transaction, "changing", later)
+    commit(second, environment.path, disk=(disk := WatchingDisk()))
+    assert [path.endswith(".tmp") for what, path in disk.log if what == "write"] == [True]
+    assert visible(environment) == ["2.0"]
+    assert not (Path(environment.site_packages[0]) / "a.py").exists()
+
+
+def test_a_journal_that_could_not_be_synced_is_none(tmp_path: Path, environment: Environment) -> None:
+    class Refusing(Disk):
+        def write(self, path: str, data: bytes, *, executable: bool = False, mtime_ns: int | None = None) -> None:
+            super().write(path, data, executable=executable, mtime_ns=mtime_ns)
+            if b'"operations"' in data:
+                raise DiskError(f"cannot write {path}: Input/output error")
+
+    before = listing(environment)
+    with pytest.raises(DiskError, match="Input/output"):
+        commit(make_prepared(tmp_path / "p", environment, "core"), environment.path, disk=Refusing("fast"))
+    assert listing(environment) == before
+    assert _state(environment) == set()
