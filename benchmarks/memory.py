@@ -129,5 +129,5 @@ def _alone(bench: Bench, out: Path, kind: str) -> list[float]:
     """Return the peak memory of the first edges of a kind, each run alone once more, in megabytes."""
     environ = bench.tools.environ
     commands = run([bench.product.ninja, "-C", out, "-t", "commands", "all"], environ).output.splitlines()
-    chosen = [shlex.split(line) for line in commands if f"/{kind}.stamp" in line.split("--stamp ")[-1].split(" ")[0]]
+    chosen = [shlex.split(line) for line in commands if f"__editable_{kind} " in line.split("--stamp ")[-1]]
     return [run(words, environ, cwd=out).memory / 2**20 for words in chosen[: bench.rounds]]

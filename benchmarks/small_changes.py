@@ -58,9 +58,11 @@ def every_day(bench: Bench) -> Table:
     workspace, rounds = built(bench, count), bench.rounds * QUICK
     out = workspace.root / "out"
     ninja, environ = bench.product.ninja, bench.tools.environ
-    edges = run([ninja, "-C", out, "-t", "targets", "all"], environ).output.count(".stamp: ")
-    plain = plain_edges(workspace, edges)
-    run([ninja, "-C", plain], environ)
+    commands = run([ninja, "-C", out, "-t", "commands", "all"], environ).output
+    edges = len(commands.splitlines())
+    kinds = [plain_edges(workspace, edges, own=own) for own in (True, False)]
+    for directory in kinds:
+        run([ninja, "-C", directory], environ)
 
     def nothing(directory: Path) -> float:
         ran = run([ninja, "-C", directory, f"-j{bench.product.jobs}"], environ)
@@ -68,10 +70,10 @@ def every_day(bench: Bench) -> Table:
             raise SystemExit(f"{directory}: there was work to do:\n{ran.output[-2000:]}")
         return ran.seconds * 1000
 
-    ours, theirs = alternate(rounds, lambda: nothing(out), lambda: nothing(plain))
-    table.rows.append(
-        Row(f"ninja, nothing to do ({edges:,} edges)", ours, theirs, unit="ms", compare="cost", target=1.3)
-    )
+    ours, *theirs = alternate(rounds, *(lambda each=each: nothing(each) for each in (out, *kinds)))
+    labels = (f"ninja, nothing to do ({edges:,} edges)", "the same, beside edges that read no depfile")
+    for label, plain in zip(labels, theirs, strict=True):
+        table.rows.append(Row(label, ours, plain, unit="ms", compare="cost", target=1.3))
     (seconds,) = alternate(rounds, lambda: bench.product.build(workspace) * 1000)
     table.rows.append(Row("interlock build, nothing to do", seconds, unit="ms", target=150))
     changed, versions = list(workspace.graph)[count // 2], iter(range(2, 1_000_000))
@@ -81,7 +83,7 @@ def every_day(bench: Bench) -> Table:
         return run([ninja, "-C", out, f"-j{bench.product.jobs}"], environ).seconds
 
     def one_project() -> float:
-        (out / "interlock" / "venv" / "projects" / changed / "prepare.stamp").unlink()
+        (out / f"{changed}__editable_prepare").unlink()
         return run([ninja, "-C", out, f"-j{bench.product.jobs}"], environ).seconds
 
     (seconds,) = alternate(bench.rounds, one_change, say="one change")
@@ -91,14 +93,27 @@ def every_day(bench: Bench) -> Table:
     return table
 
 
-def plain_edges(workspace: Workspace, count: int) -> Path:
-    """Write a build.ninja with as many edges that only touch their output, each after a file and an edge before it."""
-    out = workspace.root / "out-plain"
+def plain_edges(workspace: Workspace, count: int, *, own: bool) -> Path:
+    """Write a build.ninja with as many edges that only touch their output, two for each project, the second after the first.
+
+    With `own`, each has a file of its own and a depfile that names it, as an edge of a compiler has. Otherwise the two share
+    the project's pyproject.toml, and there is no depfile.
+    """
+    out = workspace.root / ("out-plain" if own else "out-plain-bare")
     out.mkdir(exist_ok=True)
     names = list(workspace.graph)
     lines = ["rule touch", "  command = touch $out"]
+    if own:
+        lines = [
+            "rule touch",
+            "  command = echo $out: $in > $out.d && touch $out",
+            "  depfile = $out.d",
+            "  deps = gcc",
+        ]
     for number in range(count):
+        name = names[number // 2 % len(names)]
         before = f" | {number - 1}.stamp" if number % 2 else ""
-        lines.append(f"build {number}.stamp: touch ../{names[number // 2 % len(names)]}/pyproject.toml{before}")
+        source = f"src/{name.replace('-', '_')}/__init__.py" if own and number % 2 else "pyproject.toml"
+        lines.append(f"build {number}.stamp: touch ../{name}/{source}{before}")
     (out / "build.ninja").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return out

@@ -26,6 +26,9 @@ __all__ = ["Kind", "Problem", "Report", "check_environment"]
 
 Kind = Literal["record", "missing", "changed", "outside", "duplicate", "metadata", "dependency", "journal", "stamp"]
 
+STAMPS = (".stamp", "__editable_install")
+"""How the names of stamps end that tell of an environment; a name of Ninja's graph is its stamp."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -206,13 +209,23 @@ def _metadata(
 def _stamps(
     directory: str, installed: Mapping[str, Sequence[Installed]], environment: Environment
 ) -> Iterator[Problem]:
+    receipts = {path: receipt for path, receipt in _receipts(directory) if receipt.get("environment")}
+    environments = {str(receipt["environment"]) for receipt in receipts.values() if receipt.get("edge") == "venv"}
+    # One out directory has the stamps of several environments; which of them is this one, its venv edge says.
+    others = environments - {environment.identity} if environment.identity in environments else set()
+    for path, receipt in receipts.items():
+        if str(receipt["environment"]) not in others:
+            yield from _stamp(path, receipt, installed, environment)
+
+
+def _receipts(directory: str) -> Iterator[tuple[str, Mapping[str, object]]]:
     for top, directories, names in os.walk(directory):
         directories.sort()
         for name in sorted(names):
             path = os.path.join(top, name)
-            receipt = read_stamp(path) if name.endswith(".stamp") else None
-            if receipt is not None and receipt.get("environment"):
-                yield from _stamp(path, receipt, installed, environment)
+            receipt = read_stamp(path) if name.endswith(STAMPS) else None
+            if receipt is not None:
+                yield path, receipt
 
 
 def _stamp(

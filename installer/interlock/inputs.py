@@ -99,9 +99,11 @@ def _from_setuptools(table: dict[str, Any]) -> Iterator[str]:
 
 
 def _from_flit(project: dict[str, Any], table: dict[str, Any]) -> Iterator[str]:
-    """Yield the files that flit_core looks into for a version and a description."""
+    """Yield the files that flit_core looks into for a version and a description that pyproject.toml does not say."""
     old = _table(table, "metadata")
     yield from _strings(old.get("description-file"))
+    if {"version", "description"} <= project.keys():
+        return  # it looks for what is dynamic alone (flit_core.common.get_info_from_module)
     named = _table(table, "module").get("name") or old.get("module")
     module = str(named or str(project.get("name")).replace("-", "_"))
     for name in (module, *(f"{module}.{file}" for file in ("version", "_version", "__version__"))):

@@ -14,7 +14,7 @@ from interlock.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from interlock_ninja.plan import Edge, Plan
+    from interlock_ninja.plan import Edge, Kind, Plan
 
 __all__ = ["escape_path", "escape_value", "ninja_text", "quote"]
 
@@ -25,7 +25,6 @@ _HEADER = """\
 # Written by interlock; do not edit: `interlock gen` writes it again.
 ninja_required_version = 1.11
 interlock = {command}
-edge = {edge}
 bar = |
 
 pool interlock_install
@@ -39,14 +38,17 @@ rule regenerate
   description = regenerate build.ninja
 """
 
+# Ninja puts all commands together, each time, to see whether one has changed: what they share has as few variables as can be.
 _RULE = """
 rule {kind}
-  command = $edge {kind} $arguments --stamp $out --depfile $out.d
+  command = {edge} {kind} $arguments {common}--stamp $out --depfile $out.d
   depfile = $out.d
   deps = gcc
   restat = 1
   description = {kind} $subject
 """
+
+KINDS: tuple[Kind, ...] = ("venv", "build-env", "requirements", "prepare", "install")
 
 
 def ninja_text(
@@ -64,29 +66,44 @@ def ninja_text(
     Raises:
         ConfigurationError: a Ninja file cannot say it: a line break in a path.
     """
-    start = {"command": command, "edge": edge_command}
-    words = {name: escape_value(quote(value, platform)) for name, value in start.items()}
-    text = [_HEADER.format(**words, depth=INSTALL_POOL_DEPTH)]
-    text += [_RULE.format(kind=kind) for kind in ("venv", "build-env", "requirements", "prepare", "install")]
+    common = {kind: _common([edge for edge in plan.edges if edge.kind == kind]) for kind in KINDS}
+    text = [_HEADER.format(command=escape_value(quote(command, platform)), depth=INSTALL_POOL_DEPTH)]
+    text += [_rule(kind, edge_command, common[kind], platform) for kind in KINDS]
     text.append(f"\nbuild build.ninja: regenerate\n  arguments = {escape_value(quote(regenerate, platform))}\n")
-    text += [_edge(edge, platform) for edge in plan.edges]
+    text += [_edge(edge, common[edge.kind], platform) for edge in plan.edges]
     text.append("\n")
     for edge in plan.edges:
-        if edge.target:
+        if edge.target not in {"", edge.stamp}:
             text.append(_phony(edge.target, [edge.stamp]))
     text += [_phony(alias.name, alias.stamps) for alias in plan.aliases]
     text.append(f"\n{_phony('all', [edge.stamp for edge in plan.edges])}default all\n")
     return "".join(text)
 
 
-def _edge(edge: Edge, platform: str) -> str:
+def _common(edges: Sequence[Edge]) -> tuple[str, ...]:
+    """Return the words at the end of the arguments of all of some edges; none for a lone edge, which has them itself."""
+    if len(edges) < 2:
+        return ()
+    found = edges[0].arguments[1:]
+    for edge in edges:
+        while found != edge.arguments[len(edge.arguments) - len(found) :]:
+            found = found[1:]
+    return found
+
+
+def _rule(kind: Kind, edge_command: Sequence[str], common: Sequence[str], platform: str) -> str:
+    words = [escape_value(quote(each, platform)) for each in (edge_command, common)]
+    rule = _RULE.format(kind=kind, edge=words[0], common=f"{words[1]} " if common else "")
+    return f"{rule}  pool = interlock_install\n" if kind == "install" else rule
+
+
+def _edge(edge: Edge, common: Sequence[str], platform: str) -> str:
     lines = [f"\nbuild {escape_path(edge.stamp)}: {edge.kind} | {_paths(edge.inputs)}"]
     if edge.order_only:
         lines[0] += f" || {_paths(edge.order_only)}"
-    lines.append(f"  arguments = {escape_value(quote(edge.arguments, platform))}")
+    own = edge.arguments[: len(edge.arguments) - len(common)]
+    lines.append(f"  arguments = {escape_value(quote(own, platform))}")
     lines.append(f"  subject = {escape_value(edge.subject)}")
-    if edge.kind == "install":
-        lines.append("  pool = interlock_install")
     return "\n".join(lines) + "\n"
 
 

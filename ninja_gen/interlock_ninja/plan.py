@@ -2,6 +2,9 @@
 
 Paths of files that a build tool looks at are relative to the out directory, with "/" between the parts, because that is
 where Ninja and GN run commands. Environments and project directories are named absolutely in the commands.
+
+The stamp of a project's edge is the file of the edge's name, in the out directory itself: a name that stood for a stamp
+elsewhere would be one more edge for Ninja to read, and a longer path one for it to look up, each time.
 """
 
 from __future__ import annotations
@@ -12,6 +15,8 @@ import os
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
+
+from interlock.errors import GraphError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -63,7 +68,11 @@ class Plan:
 
 
 def make_plan(configuration: Configuration, graphs: Sequence[EnvironmentGraph]) -> Plan:
-    """Lay out the edges of some environments of one workspace."""
+    """Lay out the edges of some environments of one workspace.
+
+    Raises:
+        GraphError: an environment and a project make a name together that another project has.
+    """
     occurrences = Counter(node.project.normalized for graph in graphs for node in graph.nodes)
     # "full" is the default of every edge, which INTERLOCK_DURABILITY may change for one run.
     durability = ("--durability", "fast") if configuration.durability == "fast" else ()
@@ -74,7 +83,11 @@ def make_plan(configuration: Configuration, graphs: Sequence[EnvironmentGraph]) 
         layout = _Layout(configuration, graph, occurrences)
         for edge in layout.edges():
             arguments = (*edge.arguments, *durability)
-            edges.setdefault(edge.stamp, replace(edge, arguments=arguments, environment=graph.environment.name))
+            planned = replace(edge, arguments=arguments, environment=graph.environment.name)
+            known = edges.setdefault(edge.stamp, planned)
+            # Environments share build environments, and nothing else.
+            if known is not planned and edge.kind != "build-env":
+                raise _one_name(known, planned)
         aliases += layout.aliases()
         for node in graph.nodes:
             if occurrences[node.project.normalized] > 1:
@@ -182,15 +195,17 @@ class _Layout:
 
     def _prepare(self, node: Node, build_environment: Edge) -> Edge:
         project, environment = node.project, self._environment
-        arguments = [self._absolute(project.directory), "--venv", self._path, "--output", self._prepared(project)]
+        # What differs between projects comes first: the rest is said once in a build.ninja.
+        arguments = [self._absolute(project.directory), "--output", self._prepared(project)]
+        arguments += [word for extra in node.extras for word in ("--extra", extra)]
+        arguments += _editable(environment, project.normalized)
         for key, values in sorted(_settings(environment, project.normalized).items()):
             arguments += [word for value in values for word in ("-C", f"{key}={value}")]
-        arguments += [word for extra in node.extras for word in ("--extra", extra)]
+        arguments += ["--venv", self._path]
         for path in environment.build_constraints:
             arguments += ["--build-constraint", self._relative(path)]
         arguments += ["--workspace", PRIVATE_NAMES_FILE]
         arguments += ["--links"] if environment.links else []
-        arguments += _editable(environment, project.normalized)
         return Edge(
             "prepare",
             self._target(project, "editable_prepare"),
@@ -205,7 +220,7 @@ class _Layout:
 
     def _install(self, node: Node) -> Edge:
         project = node.project
-        arguments = [self._prepared(project), "--venv", self._path]
+        arguments = [self._prepared(project)]
         arguments += [word for name in node.deferred for word in ("--defer", name)]
         any_version = set(node.any_version)
         before = [stamp for name in node.dependencies for stamp in self.complete(name)]
@@ -218,6 +233,7 @@ class _Layout:
                 arguments += [word for one in members for word in ("--verify", _with_extras(one))]
                 any_version |= {name for one in members for name in one.any_version}
         arguments += [word for name in sorted(any_version) for word in ("--any-version", name)]
+        arguments += ["--venv", self._path]
         return Edge(
             "install",
             "" if cycle else self._target(project, "editable_install"),
@@ -239,7 +255,9 @@ class _Layout:
         return f"{project.name}__{step}"
 
     def _stamp(self, name: str, step: str) -> str:
-        return f"{self._base}/projects/{name}/{step}.stamp"
+        if step == "install" and name in self._cycle_of:  # its name stands for all of the cycle
+            return f"{self._base}/projects/{name}/install.stamp"
+        return self._target(self._nodes[name].project, f"editable_{step}")
 
     def _prepared(self, project: Project) -> str:
         return f"{self._base}/projects/{project.normalized}/prepared"
@@ -254,6 +272,14 @@ class _Layout:
             return os.path.relpath(absolute, self._out).replace(os.sep, "/")
         except ValueError:  # another drive, on Windows
             return absolute.replace(os.sep, "/")
+
+
+def _one_name(one: Edge, other: Edge) -> GraphError:
+    where = " and ".join(f"{each.project} in environment {each.environment!r}" for each in (one, other))
+    return GraphError(
+        f"two edges of the graph would have one name, {other.target}: {where}",
+        advice="Rename the environment or the project.",
+    )
 
 
 def _with_extras(node: Node) -> str:

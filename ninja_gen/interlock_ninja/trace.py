@@ -50,6 +50,9 @@ class EdgeRun:
     @property
     def label(self) -> str:
         """Say what the edge does, from the stamp that it leaves: "install core"."""
+        name, found, step = self.output.rpartition("__editable_")
+        if found:
+            return f"{step} {name}"
         folders = self.output.removesuffix(".stamp").split("/")
         if not self.output.endswith(".stamp") or len(folders) < 3:
             return self.output

@@ -151,4 +151,4 @@ def test_a_build_that_loses_power_is_whole_after_the_next(tmp_path: Path) -> Non
             machine.mount()
             succeed("build", "--root", root, "-j128")
             verify(root / ".venv", modules)
-            succeed("check", "--venv", root / ".venv", "--stamps", root / "out" / "interlock" / "venv")
+            succeed("check", "--venv", root / ".venv", "--stamps", root / "out")

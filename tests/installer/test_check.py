@@ -197,7 +197,7 @@ def test_stamps_that_tell_of_something_else(environment: Environment, tmp_path: 
     stamps = tmp_path / "stamps"
 
     def stamp(name: str, /, **receipt: str) -> str:
-        path = str(stamps / f"{name}.stamp")
+        path = str(stamps / (f"{name}__editable_install" if receipt["edge"] == "install" else f"{name}.stamp"))
         write_stamp(path, receipt, started_ns=0, disk=DISK)
         return path
 
@@ -205,8 +205,11 @@ def test_stamps_that_tell_of_something_else(environment: Environment, tmp_path: 
     stamp("prepared", edge="prepare", name="third", version="0")
     stamp("sub/venv", edge="venv", environment=environment.identity)
     (stamps / "no.stamp").write_text("no receipt", encoding="utf-8")
+    # Of an environment that is beside this one in the same out directory.
+    stamp("docs/venv", edge="venv", environment="of docs")
+    stamp("docs/core", edge="install", environment="of docs", name="core", version="3")
     assert problems(environment, stamps=str(stamps)) == []
-    other = stamp("sub/other", edge="venv", environment="another")
+    other = stamp("sub/other", edge="install", environment="another")
     old = stamp("sub/old", edge="install", environment=environment.identity, name="third", version="1.4")
     gone = stamp("gone", edge="install", environment=environment.identity, name="gone", version="1")
     found = {subject: detail for _, subject, detail in problems(environment, stamps=str(stamps))}
@@ -215,6 +218,9 @@ def test_stamps_that_tell_of_something_else(environment: Environment, tmp_path: 
     assert found[old] == "tells of third 1.4, but third 1.5 is installed"
     assert found[gone] == "tells of gone 1, but gone is not installed"
     assert problems(environment) == []
+    # The venv edge has not run since this environment was made: nothing there is about it.
+    Path(stamps / "sub" / "venv.stamp").unlink()
+    assert len(problems(environment, stamps=str(stamps))) == 5
 
 
 @pytest.mark.parametrize("which", ["environment", "uv"])

@@ -66,6 +66,14 @@ def test_files_that_the_configuration_names(pyproject: str, names: list[str], tm
     assert files(tmp_path, pyproject + "\n", *names, "unnamed.txt") == sorted([*names, "pyproject.toml"])
 
 
+def test_flit_reads_code_only_for_what_is_not_in_pyproject(tmp_path: Path) -> None:
+    text = '[build-system]\nbuild-backend = "flit_core.buildapi"\n[project]\nname = "core"\n'
+    names = ["core/__init__.py", "pyproject.toml"]
+    assert files(tmp_path, text + 'version = "1"\ndynamic = ["description"]\n', *names[:1]) == names
+    assert files(tmp_path, text + 'description = "d"\ndynamic = ["version"]\n') == names
+    assert files(tmp_path, text + 'version = "1"\ndescription = "d"\n') == names[1:]
+
+
 def test_files_that_a_setup_cfg_names(tmp_path: Path) -> None:
     text = "[metadata]\nversion = attr: core.VERSION\nlong_description = file: README.md, HISTORY.md\nlicense_files = COPY*\n"
     names = ["README.md", "HISTORY.md", "COPYING", "src/core/__init__.py"]

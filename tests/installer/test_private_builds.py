@@ -288,7 +288,7 @@ def test_a_generated_workspace_keeps_every_name_to_itself(
     names = (root / "out" / "interlock" / "workspace-names.txt").read_text(encoding="utf-8")
     assert names.splitlines()[0] == "base\t../../base"
     # Another project is no reason to prepare again.
-    stamps = {path: path.stat().st_mtime_ns for path in (root / "out").rglob("prepare.stamp")}
+    stamps = {path: path.stat().st_mtime_ns for path in (root / "out").glob("*__editable_prepare")}
     prepared_at = {path: path.stat().st_ctime_ns for path in (root / "out").rglob("prepared")}
     assert prepared_at
     make_project(root / "more", "more")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from interlock_ninja.build_file import read_build_file
 from interlock_runner import interlock, succeed
 
 PROJECT = """\
@@ -27,9 +28,9 @@ def modes(root: Path, configuration: str) -> dict[str, str]:
     (root / "interlock.toml").write_text(configuration, encoding="utf-8")
     succeed("gen", "--root", root)
     found = {}
-    for line in (root / "out" / "build.ninja").read_text(encoding="utf-8").splitlines():
-        words = shlex.split(line.replace("$", ""))
-        if "--output" in words:
+    for edge in read_build_file(str(root / "out" / "build.ninja")).edges.values():
+        words = shlex.split(edge.command_line)
+        if edge.rule == "prepare":
             mode = words[words.index("--editable") + 1] if "--editable" in words else ""
             found[Path(words[words.index("--output") + 1]).parent.name] = mode
     return found

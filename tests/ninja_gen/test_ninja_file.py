@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interlock.errors import ConfigurationError
+from interlock_ninja.build_file import parse_build_file
 from interlock_ninja.ninja_file import escape_path, escape_value, ninja_text, quote
 from interlock_ninja.plan import Alias, Edge, Plan
 
@@ -49,7 +50,6 @@ build i/venv.stamp: venv | /usr/bin/python3
 build i/core.stamp: install | i/venv.stamp
   arguments = i/core --venv ../.venv
   subject = core
-  pool = interlock_install
 
 build i/odd.stamp: prepare | ../a$ b$$c$:d'e/pyproject.toml || i/venv.stamp
   arguments = '../a b$$c:d'"'"'e'
@@ -73,7 +73,8 @@ def test_the_text_of_a_plan_is_exact() -> None:
         platform="linux",
     )
     assert text.endswith(GOLDEN)
-    assert "interlock = python -m interlock\nedge = python edge.py\n" in text
+    assert "interlock = python -m interlock\nbar = |\n" in text
+    assert "  command = python edge.py venv $arguments --stamp $out --depfile $out.d\n" in text
     assert "build build.ninja: regenerate\n  arguments = --root ..\n" in text
 
 
@@ -81,8 +82,33 @@ def test_the_text_of_a_plan_is_exact() -> None:
 def test_every_rule_restats_and_reads_its_depfile(kind: str) -> None:
     text = ninja_text(PLAN, command=["interlock"], edge_command=["edge"], regenerate=[])
     rule = text.split(f"rule {kind}\n")[1].split("\n\n")[0].splitlines()
-    assert f"  command = $edge {kind} $arguments --stamp $out --depfile $out.d" in rule
+    assert f"  command = edge {kind} $arguments --stamp $out --depfile $out.d" in rule
     assert {"  depfile = $out.d", "  deps = gcc", "  restat = 1"} <= set(rule)
+    assert ("  pool = interlock_install" in rule) == (kind == "install")
+
+
+ENDS = st.lists(st.sampled_from(["-C", "a=1", "--venv", "/w/.venv", "it's $x"]), max_size=4)
+
+
+@given(st.lists(ENDS, min_size=1, max_size=4), ENDS)
+def test_words_that_all_edges_of_a_kind_end_with_are_said_once(own: list[list[str]], end: list[str]) -> None:
+    """The command is the same, whatever other edges there are: Ninja would run it again if it were not."""
+    edges = tuple(
+        Edge("prepare", f"p{number}", "p", ("dir", *words, *end), f"p{number}", ()) for number, words in enumerate(own)
+    )
+    text = ninja_text(Plan(edges, ()), command=["interlock"], edge_command=["edge"], regenerate=[], platform="linux")
+    found = parse_build_file(text.encode())
+    for edge in edges:
+        words = ["edge", "prepare", *edge.arguments, "--stamp", edge.stamp, "--depfile", f"{edge.stamp}.d"]
+        assert found.edges[edge.stamp.encode()].command_line == shlex.join(words)
+    if end and len(own) > 1:
+        assert text.count(f" {escape_value(quote(end, 'linux'))} --stamp $out") == 1
+
+
+def test_an_edge_whose_stamp_has_its_name_needs_no_other() -> None:
+    named = Edge("install", "core__editable_install", "core", ("p",), "core__editable_install", ("p",))
+    text = ninja_text(Plan((named,), ()), command=["interlock"], edge_command=["edge"], regenerate=[])
+    assert text.count("build core__editable_install:") == 1
 
 
 def test_windows_commands_are_quoted_for_createprocess() -> None:

@@ -6,6 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from interlock.errors import GraphError
 from interlock.interpreter import Interpreter, Layout
 from interlock_ninja.config import Configuration, EnvironmentConfig
 from interlock_ninja.graph import EnvironmentGraph, Node
@@ -79,31 +82,32 @@ def node(of: Project, *dependencies: str, deferred: tuple[str, ...] = (), **more
 
 
 def edge(of: Plan, stamp: str) -> Edge:
-    return next(one for one in of.edges if one.stamp == f"interlock/venv/{stamp}")
+    return next(one for one in of.edges if one.stamp in {stamp, f"interlock/venv/{stamp}"})
 
 
 def test_an_install_needs_its_prepare_the_requirements_and_its_dependencies() -> None:
     made = plan(graph(environment("venv"), node(project("core")), node(project("leaf"), "core", any_version=("core",))))
-    leaf = edge(made, "projects/leaf/install.stamp")
+    leaf = edge(made, "leaf__editable_install")
     assert leaf.inputs == (
-        "interlock/venv/projects/leaf/prepare.stamp",
+        "leaf__editable_prepare",
         "interlock/venv/requirements.stamp",
-        "interlock/venv/projects/core/install.stamp",
+        "core__editable_install",
     )
-    assert leaf.arguments == ("interlock/venv/projects/leaf/prepared", "--venv", "/w/.venv", "--any-version", "core")
-    assert leaf.target == "leaf__editable_install"
+    assert leaf.arguments == ("interlock/venv/projects/leaf/prepared", "--any-version", "core", "--venv", "/w/.venv")
+    assert leaf.stamp == leaf.target == "leaf__editable_install"
 
 
 def test_a_prepare_waits_for_the_environment_but_does_not_depend_on_it() -> None:
     settings = {"*": {"editable_mode": "compat"}, "core": {"--opt": ("a", "b")}}
     made = plan(graph(environment("venv", config_settings=settings), node(project("core"), extras=("x",))))
-    core = edge(made, "projects/core/prepare.stamp")
+    core = edge(made, "core__editable_prepare")
     assert core.order_only == ("interlock/venv/venv.stamp",)
     assert core.inputs[1:] == ("../libs/core/pyproject.toml",)
     assert core.inputs[0].startswith("interlock/build-env/")
-    assert core.arguments[5:] == (
-        *("-C", "--opt=a", "-C", "--opt=b", "-C", "editable_mode=compat"),
+    assert core.arguments[3:] == (
         *("--extra", "x"),
+        *("-C", "--opt=a", "-C", "--opt=b", "-C", "editable_mode=compat"),
+        *("--venv", "/w/.venv"),
         *("--workspace", "interlock/workspace-names.txt"),
     )
 
@@ -138,10 +142,10 @@ def test_what_builds_knows_the_workspace_and_only_build_environments_wait_for_ne
     made = plan(graph(environment("venv"), node(project("core")), node(user)))
     names = "interlock/workspace-names.txt"
     build_environment = next(one for one in made.edges if one.subject == "Core, setuptools")
-    for one in (build_environment, edge(made, "projects/user/prepare.stamp")):
+    for one in (build_environment, edge(made, "user__editable_prepare")):
         assert ("--workspace", names) in zip(one.arguments, one.arguments[1:], strict=False)
     assert names in build_environment.inputs
-    prepare = edge(made, "projects/user/prepare.stamp")
+    prepare = edge(made, "user__editable_prepare")
     assert names not in (*prepare.inputs, *prepare.order_only)
     assert build_environment.stamp in prepare.inputs
 
@@ -155,11 +159,11 @@ def test_members_of_a_cycle_follow_each_other_and_the_last_verifies() -> None:
     )
     made = plan(graph(environment("venv"), *nodes, cycles=(("a", "b"),)))
     first, last = edge(made, "projects/a/install.stamp"), edge(made, "projects/b/install.stamp")
-    assert first.arguments[-2:] == ("--defer", "b")
+    assert first.arguments[1:3] == ("--defer", "b")
     assert first.stamp in last.inputs
-    assert last.arguments[-6:] == ("--defer", "a", "--verify", "a", "--verify", "b")
+    assert last.arguments[1:7] == ("--defer", "a", "--verify", "a", "--verify", "b")
     # Whoever asks for a member, or depends on one, gets the whole cycle.
-    assert last.stamp in edge(made, "projects/user/install.stamp").inputs
+    assert last.stamp in edge(made, "user__editable_install").inputs
     alias = {one.name: one.stamps for one in made.aliases}
     assert alias["a__editable_install"] == (first.stamp, last.stamp)
 
@@ -170,7 +174,7 @@ def test_the_last_of_a_cycle_knows_the_extras_and_the_lenience_of_all() -> None:
         node(project("b"), deferred=("a",)),
     )
     made = plan(graph(environment("venv"), *nodes, cycles=(("a", "b"),)))
-    assert edge(made, "projects/b/install.stamp").arguments[3:] == (
+    assert edge(made, "projects/b/install.stamp").arguments[1:-2] == (
         *("--defer", "a", "--verify", "a[x,y]", "--verify", "b", "--any-version", "b"),
     )
 
@@ -184,6 +188,12 @@ def test_a_project_in_two_environments_has_a_name_for_each_and_one_for_both() ->
     }
     shared = next(one for one in made.aliases if one.name == "core__editable_install")
     assert len(shared.stamps) == 2
+
+
+def test_two_edges_of_one_name_are_refused() -> None:
+    shared, other = project("b"), project("a__b", normalized="a-b")
+    with pytest.raises(GraphError, match=r"a__b__editable_prepare: b in environment 'a' and a-b in environment 'c'"):
+        plan(graph(environment("a"), node(shared)), graph(environment("c"), node(shared), node(other)))
 
 
 def test_a_named_engine_reaches_every_edge_that_runs_one() -> None:

@@ -25,9 +25,7 @@ COMMON = True
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `interlock check`."""
     parser.add_argument("--venv", required=True, metavar="PATH", help="the environment")
-    parser.add_argument(
-        "--stamps", metavar="DIR", help="the directory of the environment's stamps (out/interlock/NAME)"
-    )
+    parser.add_argument("--stamps", metavar="DIR", help="the directory of a build's stamps (out)")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="json: one object")
     parser.add_argument(
         "--labels", metavar="FILE", help="the stamps of installs that the depfile names, as `gn gen` writes them"
