@@ -97,6 +97,11 @@ class Client:
             self.data = b""
         return bool(data)
 
+    @property
+    def is_urgent(self) -> bool:
+        """Whether its job comes before others that wait."""
+        return len(self.fields) > 1 and bool(self.fields[1])
+
     def signal(self, number: int) -> None:
         """Send a signal to the job, when that has begun; one that still waits for its turn ends by it."""
         if not self.pid:

@@ -149,7 +149,8 @@ class Server:
             if not client.receive():
                 self.dismiss(client)
                 return
-            request, urgent = (client.fields[0], client.fields[1]) if client.fields else (b"", b"")
+            request = client.fields[0] if client.fields else b""
+            urgent = client.is_urgent
         except (ValueError, IndexError) as error:
             self.refuse(client, str(error))
             return
@@ -158,7 +159,7 @@ class Server:
         elif known or not request:
             return
         elif request == b"run":
-            at = next((i for i, one in enumerate(self.waiting) if urgent and not one.fields[1]), len(self.waiting))
+            at = next((i for i, one in enumerate(self.waiting) if urgent and not one.is_urgent), len(self.waiting))
             self.waiting.insert(at, client)
         else:
             self.is_told_to_stop |= request == b"stop"
@@ -172,12 +173,8 @@ class Server:
 
     def begin(self) -> None:
         """Start the jobs that have waited long enough."""
-        processors = len(os.sched_getaffinity(0))
-        while self.waiting:
-            is_patient = time.monotonic() - self.last_end < PATIENCE
-            if len(self.processes) - len(self.idle) >= processors * self.program.width and is_patient:
-                return
-            client = self.waiting.pop(0)
+        while (client := self.whose_turn()) is not None:
+            self.waiting.remove(client)
             if not self.program.refusal and self.program.is_stale():
                 self.program.refusal = "what it has loaded has changed since"
                 self.stop()
@@ -189,6 +186,25 @@ class Server:
                 self.give(client)
             except OSError as error:  # no more processes, no memory
                 self.refuse(client, str(error))
+
+    def whose_turn(self) -> Client | None:
+        """Return who is next, None where nobody is, or all that wait have to wait on.
+
+        Of urgent jobs (`install`) one at a time holds the environment. No more of them run than there are processors, and while
+        one does, no more of the others: they would only take turns with the one that all wait for.
+        """
+        if time.monotonic() - self.last_end >= PATIENCE:
+            return self.waiting[0] if self.waiting else None
+        processors = len(os.sched_getaffinity(0))
+        busy = [process.client for process in self.processes.values() if process not in self.idle]
+        urgent = sum(client is not None and client.is_urgent for client in busy)
+        if len(busy) >= processors * self.program.width:
+            return None
+        if urgent < processors and (first := next((one for one in self.waiting if one.is_urgent), None)):
+            return first
+        if urgent and len(busy) - urgent >= processors:
+            return None
+        return next((one for one in self.waiting if not one.is_urgent), None)
 
     def give(self, client: Client) -> None:
         """Give a client's job to a process."""
