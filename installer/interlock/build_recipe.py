@@ -9,6 +9,7 @@ whole key, at once.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -108,13 +109,19 @@ def make_recipe(
         EngineUnavailable: neither uv nor pip.
     """
     files = tuple(os.path.abspath(path) for path in constraints)
-    directories = {normalize(name): path and os.path.abspath(path) for name, path in (local or {}).items()}
+    directories = _absolute(tuple((local or {}).items()), os.getcwd())
     for path in files:
         if not os.path.exists(path):
             raise ConfigurationError(f"{path}, named for builds, does not exist", advice="Correct its path.")
     return Recipe(
         spelled(requires), interpreter, files, directories, find_engine(engine, interpreter=interpreter), wanted_by
     )
+
+
+@functools.lru_cache(maxsize=2)
+def _absolute(local: tuple[tuple[str, str], ...], here: str) -> Mapping[str, str]:
+    """Return the directories by normalised name; those of a thousand projects are the same for each of them."""
+    return {normalize(name): path and os.path.abspath(os.path.join(here, path)) for name, path in local}
 
 
 def remembered(recipe: Recipe) -> Recipe:

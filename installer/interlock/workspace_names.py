@@ -6,6 +6,7 @@ file's own ("/" between the parts). A name without one is merely private. `#` st
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["directory_of", "read_workspace_names", "withhold", "workspace_names_text"]
 
 
-def read_workspace_names(path: str) -> dict[str, str]:
+def read_workspace_names(path: str) -> Mapping[str, str]:
     """Read a file of names; return each name's directory by its normalised name, "" where there is none.
 
     A name that two directories claim has none: which of them is meant, nobody knows.
@@ -31,16 +32,21 @@ def read_workspace_names(path: str) -> dict[str, str]:
     """
     try:
         with open(path, encoding="utf-8") as reader:
-            lines = reader.read().split("\n")
+            text = reader.read()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ConfigurationError(
             f"cannot read the names of the workspace's projects from {path}: {reason}",
             advice="`interlock gen` writes it as interlock/workspace-names.txt in the out directory.",
         ) from None
-    base = os.path.dirname(os.path.abspath(path))
+    return _parsed(text, os.path.dirname(os.path.abspath(path)))
+
+
+@functools.lru_cache(maxsize=2)
+def _parsed(text: str, base: str) -> Mapping[str, str]:
+    """Return the directories; a worker reads the same thousand names for each edge."""
     found: dict[str, str] = {}
-    for line in lines:
+    for line in text.split("\n"):
         name, tab, directory = line.rstrip("\r").partition("\t")
         name = normalize((name if tab else name.partition("#")[0]).strip())
         if name:
