@@ -180,8 +180,10 @@ def _built(
 def _build(project: Project, hooks: HookEnvironment, options: BuildOptions, work: str, disk: Disk) -> str:
     """Have the backend build the wheel, in a directory of its own, and return its path."""
     with span("build", project.directory):
-        disk.make_directory(work)
-        return project.build_editable(hooks, options.config_settings, work)
+        # One deeper: what a backend writes or deletes beside the directory that it was given is not what lies beside `output`.
+        built = os.path.join(work, "wheel")
+        disk.make_directory(built)
+        return project.build_editable(hooks, options.config_settings, built)
 
 
 @contextlib.contextmanager
