@@ -91,12 +91,7 @@ def commit(
     _check_made_for(prepared, environment)
     deferred, lenient = {normalize(name) for name in defer}, {normalize(name) for name in any_version}
     with contextlib.ExitStack() as stack:
-        installed = scan(environment.site_packages)
-        staging = ""
-        if not _is_installed(prepared, environment, installed):
-            staging = _stage_early(prepared, path, disk, stack)
-            _write_ahead(prepared, installed, environment, staging, disk)
-        seen = environment.identity
+        staging, seen = _stage_early(prepared, path, environment, disk, stack), environment.identity
         with changing(path, disk=disk, timeout=timeout, subject=prepared.normalized) as environment:
             _check_made_for(prepared, environment)
             installed = scan(environment.site_packages)
@@ -146,26 +141,33 @@ def uninstall(path: str, names: Sequence[str], *, disk: Disk, timeout: float | N
     return [distribution for name in changes for distribution in installed[name]]
 
 
-def _stage_early(prepared: Prepared, path: str, disk: Disk, stack: contextlib.ExitStack) -> str:
-    """Stage outside the lock; "" where the environment went away or was replaced under it: then that is for later."""
+def _stage_early(
+    prepared: Prepared, path: str, environment: Environment, disk: Disk, stack: contextlib.ExitStack
+) -> str:
+    """Stage outside the lock, and the journal that is to be expected too; it is worked out again when the lock is held.
+
+    Returns "" where all is installed, and where the environment went away or was replaced under it: then that is for later.
+    """
+    installed = scan(environment.site_packages)
+    if _is_installed(prepared, environment, installed):
+        return ""
     try:
-        return stack.enter_context(staged(prepared, path, disk))
+        staging = stack.enter_context(staged(prepared, path, disk))
+        if (change := _expected(prepared, installed, environment)) is not None:
+            journal.write_ahead(environment.path, _entry(change, staging, prepared.normalized), disk=disk)
     except (FileNotFoundError, NotAnEnvironment):
         return ""
+    return staging
 
 
-def _write_ahead(
-    prepared: Prepared, installed: Mapping[str, Sequence[Installed]], environment: Environment, staging: str, disk: Disk
-) -> None:
-    """Write the journal that is to be expected from what is installed before the lock is held; it is worked out again then."""
-    if not staging:
-        return
+def _expected(
+    prepared: Prepared, installed: Mapping[str, Sequence[Installed]], environment: Environment
+) -> Change | None:
+    """Return what there will be to do if nothing changes until the lock is held; what is wrong is said then, if it still is."""
     try:
-        change = changes_to_install(prepared, installed, environment)
+        return changes_to_install(prepared, installed, environment)
     except (InterlockError, OSError):
-        return  # said under the lock, if it is still so
-    with contextlib.suppress(FileNotFoundError):  # the environment was replaced: then the files are staged again
-        journal.write_ahead(environment.path, _entry(change, staging, prepared.normalized), disk=disk)
+        return None
 
 
 def _check_made_for(prepared: Prepared, environment: Environment) -> None:

@@ -419,6 +419,22 @@ def test_a_journal_that_was_not_to_be_expected_is_written_under_the_lock(
     assert not (Path(environment.site_packages[0]) / "a.py").exists()
 
 
+def test_a_conflict_that_is_gone_when_the_lock_is_held_is_none(
+    tmp_path: Path, environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit(make_prepared(tmp_path / "1", environment, "other", files={"a.py": "1\n"}), environment.path, disk=DISK)
+    changing_ = transaction.changing
+
+    def later(path: str, **options: Any) -> Any:
+        monkeypatch.setattr(transaction, "changing", changing_)
+        uninstall(environment.path, ["other"], disk=DISK)
+        return changing_(path, **options)
+
+    monkeypatch.setattr(transaction, "changing", later)
+    prepared = make_prepared(tmp_path / "2", environment, "core", files={"a.py": "2\n"})
+    assert commit(prepared, environment.path, disk=DISK).changed
+
+
 def test_a_journal_that_could_not_be_synced_is_none(tmp_path: Path, environment: Environment) -> None:
     class Refusing(Disk):
         def write(self, path: str, data: bytes, *, executable: bool = False, mtime_ns: int | None = None) -> None:
