@@ -23,6 +23,7 @@ from interlock.environment import Environment
 from interlock.errors import BackendError, ConfigurationError, MetadataError
 from interlock.interpreter import find_interpreter
 from interlock.prepare import BuildOptions, PrepareResult, prepare, project_metadata
+from interlock.prepared import load_prepared
 from interlock_runner import succeed
 from trees import write_tree
 
@@ -91,7 +92,10 @@ def prepared(tmp_path: Path, environment: Environment, engine: str, **options: t
 
 
 def seen(tmp_path: Path, name: str = "leaf") -> dict[str, str]:
-    found: dict[str, str] = json.loads(next((tmp_path / "out").rglob(f"seen-{name}.json")).read_text(encoding="utf-8"))
+    contents = {
+        os.path.basename(file.path): b"".join(parts) for file, parts in load_prepared(str(tmp_path / "out")).contents()
+    }
+    found: dict[str, str] = json.loads(contents[f"seen-{name}.json"])
     return found
 
 
