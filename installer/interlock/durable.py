@@ -286,17 +286,11 @@ class Disk:
 
         Ninja compares file times with each other, and the kernel's coarse clock lags `time.time_ns()` by milliseconds:
         so something is touched and asked. On Linux that is the directory, which gets the time that a new file would have
-        (utimensat(2), UTIME_NOW: on NFS the server's); elsewhere, and where that does nothing, a file is created and removed.
+        (utimensat(2), UTIME_NOW: on NFS the server's); elsewhere, and where that cannot be, a file is created and removed.
         """
         self.make_directory(directory)
-        if sys.platform == "linux":
-            with explained(directory):
-                before = os.stat(directory).st_mtime_ns
-                os.utime(directory)
-                moment = os.stat(directory).st_mtime_ns
-            # The same tick, perhaps: a moment that is too early costs one more run, and one that is too late an edit.
-            if moment != before or 0 <= time.time_ns() - moment < TICK:
-                return moment
+        if sys.platform == "linux" and (moment := _touched(directory)):
+            return moment
         path = os.path.join(directory, f".interlock-clock-{secrets.token_hex(6)}")
         with explained(path):
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
@@ -334,6 +328,18 @@ class Disk:
             os.close(descriptor)
         if created.mtime_ns is not None and not TIMES_BY_DESCRIPTOR:
             os.utime(path, ns=(created.mtime_ns, created.mtime_ns))
+
+
+def _touched(directory: str) -> int:
+    """Give a directory the present time of its file system, and return that; 0 where the file system does not do that."""
+    try:
+        before = os.stat(directory).st_mtime_ns
+        os.utime(directory)
+        moment = os.stat(directory).st_mtime_ns
+    except OSError:
+        return 0
+    # The same tick, perhaps: a moment that is too early costs one more run, and one that is too late an edit.
+    return moment if moment != before or 0 <= time.time_ns() - moment < TICK else 0
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -363,12 +363,18 @@ def test_the_clock_makes_no_file(disk: Disk, tmp_path: Path, monkeypatch: pytest
     assert before - 10**9 < disk.clock_ns(str(tmp_path)) <= time.time_ns()
 
 
+@pytest.mark.parametrize("refuses", [True, False])
 def test_the_clock_is_that_of_files_where_a_directory_has_none(
-    disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuses: bool
 ) -> None:
-    """Some file systems in user space take a directory's new time, and do nothing."""
+    """Some file systems in user space refuse to give a directory another time, or say that they did."""
+
+    def utime(path: str) -> None:
+        if refuses:
+            raise PermissionError(errno.EPERM, "Operation not permitted", path)
+
     os.utime(tmp_path, ns=(1, 1))
-    monkeypatch.setattr(os, "utime", lambda path: None)
+    monkeypatch.setattr(os, "utime", utime)
     before = time.time_ns()
     clock = disk.clock_ns(str(tmp_path))
     assert before - 10**9 < clock <= time.time_ns()
