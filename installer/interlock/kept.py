@@ -9,6 +9,8 @@ the one that was written. The source tree's lock guards it. docs/explanation/kep
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import hashlib
 import io
 import json
@@ -18,7 +20,8 @@ from typing import TYPE_CHECKING
 from interlock.build_requirements import tree_name
 from interlock.cache import cache_directory
 from interlock.documents import parse_json
-from interlock.predictable import is_predictable, outer_files, variables
+from interlock.errors import DiskError
+from interlock.predictable import NOT_SOURCE, is_predictable, outer_files, variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Kept", "kept_wheels"]
 
-SCHEMA = 1
+SCHEMA = 2
 LARGEST_WHEEL = 4 << 20
 """The most bytes of a wheel that is kept; one without compiled parts has a few thousand."""
 
@@ -37,23 +40,12 @@ MOST_FILES = 2_000
 MOST_BYTES = 32 << 20
 """A project that has more is built: to read it all would take as long."""
 
-# What is none of a project's source, wherever it is; and what builds leave in its own directory, of which the name counts.
-NOT_SOURCE = frozenset(
-    {
-        *(".git", ".hg", ".mypy_cache", ".nox", ".pdm-build", ".pytest_cache", ".ruff_cache", ".svn", ".tox"),
-        "__pycache__",
-        "node_modules",
-    }
-)
-MADE = frozenset({"build", "dist"})
+# Nobody knows what a build finds in these, and they have thousands of files.
+LARGE = "node_modules"
 
 
 class Kept:
-    """The place of one project's wheel; `path` is "" where none can be kept.
-
-    Raises (all methods):
-        DiskError: the cache cannot be written.
-    """
+    """The place of one project's wheel; `path` is "" where none can be kept."""
 
     def __init__(
         self, directory: str, environment: BuildEnvironment | None, settings: ConfigSettings, disk: Disk
@@ -81,7 +73,7 @@ class Kept:
         return str(header.get("name")), io.BytesIO(content)
 
     def keep(self, wheel: str) -> None:
-        """Keep the wheel that was built just now, unless the project was changed meanwhile."""
+        """Keep the wheel that was built just now, unless the project was changed meanwhile or the cache cannot be written."""
         if not self.path or os.path.getsize(wheel) > LARGEST_WHEEL or self._current() != self._digest:
             return
         with open(wheel, "rb") as reader:
@@ -92,18 +84,26 @@ class Kept:
             "name": os.path.basename(wheel),
             "sha256": hashlib.sha256(content).hexdigest(),
         }
-        self._disk.make_directory(kept_wheels())
-        self._disk.publish(self.path, json.dumps(header).encode() + b"\n" + content)
+        # The build has all that it needs: the next one will ask the backend.
+        with contextlib.suppress(DiskError):
+            self._disk.make_directory(kept_wheels())
+            self._disk.publish(self.path, json.dumps(header).encode() + b"\n" + content)
 
     def _current(self) -> str:
         """Return the SHA-256 (hex) of all that a build depends on; "" where that is not known."""
         environment = self._environment
         if environment is None or not is_predictable(self._directory, environment.installed(), self._settings):
             return ""
+        # A version says what is installed, but for a URL's: constraints can have some.
+        roots = environment.site_packages
+        if any(glob.glob(os.path.join(glob.escape(root), "*.dist-info", "direct_url.json")) for root in roots):
+            return ""
         # The receipt says what is installed there, and which local projects that was made from.
         try:
             outer = [[path, _digest_of(path)] for path in [environment.receipt, *outer_files(self._directory)]]
-            files = list(_tree(self._directory))
+            # The number and the size of all of them are known before the first is read.
+            found = list(_tree(self._directory))
+            files = [[path, mode, _digest_of(full) if full else ""] for path, mode, full in found]
         except (OSError, _NotKept):
             return ""
         parts = [SCHEMA, os.path.realpath(self._directory), outer, files, variables(os.environ)]
@@ -119,8 +119,10 @@ class _NotKept(Exception):
     """A project whose files are too many, or lead out of it."""
 
 
-def _tree(directory: str) -> Iterator[tuple[str, str]]:
-    """Yield the path and the digest of each file of a project, and the path of each directory, in a stable order.
+def _tree(directory: str) -> Iterator[tuple[str, int, str]]:
+    """Yield each file of a project: its path in there, whether it may be run, its full path. "" is that of a directory.
+
+    In a stable order.
 
     Raises:
         _NotKept: too many, or a directory that is a link.
@@ -133,23 +135,24 @@ def _tree(directory: str) -> Iterator[tuple[str, str]]:
         for entry in entries:
             path = f"{above}/{entry.name}" if above else entry.name
             if entry.is_file():
-                files, size = files + 1, size + entry.stat().st_size
+                status = entry.stat()
+                files, size = files + 1, size + status.st_size
                 if files > MOST_FILES or size > MOST_BYTES:
                     raise _NotKept
-                yield path, _digest_of(entry.path)
+                # Backends copy the permissions of data and scripts.
+                yield path, status.st_mode & 0o111, entry.path
             elif _is_source(entry, above):
-                if entry.is_symlink():
+                if entry.is_symlink() or entry.name == LARGE:
                     raise _NotKept
-                yield path, ""
+                yield path, 0, ""
                 pending.append(path)
-            elif entry.name in MADE:
-                yield path, ""
 
 
 def _is_source(entry: os.DirEntry[str], above: str) -> bool:
-    if entry.name in NOT_SOURCE or entry.name.endswith(".egg-info") or (not above and entry.name in MADE):
+    if entry.name == "__pycache__" or entry.name.endswith(".egg-info") or (not above and entry.name in NOT_SOURCE):
         return False
-    return not os.path.lexists(os.path.join(entry.path, "pyvenv.cfg"))
+    # Of virtual environments, backends pass over the hidden ones alone.
+    return not entry.name.startswith(".") or not os.path.lexists(os.path.join(entry.path, "pyvenv.cfg"))
 
 
 def _digest_of(path: str) -> str:

@@ -21,7 +21,7 @@ from interlock.static.backends import BACKENDS, INERT, SETTINGS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-__all__ = ["is_predictable", "outer_files", "variables"]
+__all__ = ["NOT_SOURCE", "is_predictable", "outer_files", "variables"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,15 @@ class _Rules:
     check: Callable[[str, dict[str, Any], dict[str, Any]], bool]
 
 
+# What is none of a project's source, at its top; a project that names one of these is not predictable.
+NOT_SOURCE = frozenset(
+    {".git", ".hg", ".mypy_cache", ".nox", ".pdm-build", ".pytest_cache", ".ruff_cache", ".svn", ".tox", "__pycache__"}
+)
+# Variables that name a file, or keep what an earlier build left.
+FOREIGN = frozenset({"DIST_EXTRA_CONFIG", "PDM_BUILD_NO_CLEAN"})
 # The beginnings of the names of variables that change what a backend writes.
 VARIABLES = (
-    *("DIST_EXTRA_CONFIG", "DISTUTILS_", "FLIT_", "HATCH_", "LANG", "LC_", "PDM_", "POETRY_", "PYTHON", "SETUPTOOLS_"),
+    *("DISTUTILS_", "FLIT_", "HATCH_", "LANG", "LC_", "PDM_", "POETRY_", "PYTHON", "SETUPTOOLS_"),
     *("SOURCE_DATE_EPOCH", "UV_"),
 )
 SECTIONS = re.compile(
@@ -64,6 +70,9 @@ def is_predictable(directory: str, installed: Mapping[str, str], settings: Mappi
         return False
     if any(os.path.lexists(os.path.join(directory, code)) for code in CODE):
         return False
+    # One version of what has a URL can be many.
+    if any("@" in text for text in _texts(system)) or any(variable.upper() in FOREIGN for variable in os.environ):
+        return False
     backend = BACKENDS[name]
     if not set(installed) <= {backend.distribution, *backend.companions, *INERT}:
         return False
@@ -72,6 +81,10 @@ def is_predictable(directory: str, installed: Mapping[str, str], settings: Mappi
     rules = RULES[name]
     own = {key: value for key, value in _table(pyproject, "tool", *rules.tool).items() if key not in NOT_READ}
     if not own.keys() <= rules.keys or any(_leads_out(text) for text in _texts([project, own])):
+        return False
+    # Some backends find licenses in hidden directories too, which are not read here.
+    licenses = [project.get("license-files"), own.get("license-files")]
+    if any(re.search(r"[*?\[].*[/\\]", text) for text in _texts(licenses)):
         return False
     return rules.check(directory, project, own)
 
@@ -82,27 +95,33 @@ def variables(environ: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 def outer_files(directory: str) -> list[str]:
-    """Return the files above a project that a backend reads: what hatchling is to ignore, up to the repository's root."""
+    """Return the files above a project that a backend reads: what hatchling is to ignore, up to a repository's root.
+
+    It looks for each kind of file by itself: in a git repository for a .hgignore up to the top of the disk.
+    """
     found = []
-    above = os.path.realpath(directory)
-    while above != os.path.dirname(above) and not any(
-        os.path.lexists(os.path.join(above, name)) for name in (".git", ".hg")
-    ):
-        above = os.path.dirname(above)
-        paths = [os.path.join(above, name) for name in (".gitignore", ".hgignore")]
-        found += [path for path in paths if os.path.isfile(path)]
+    for file, boundary in ((".gitignore", ".git"), (".hgignore", ".hg")):
+        above = os.path.realpath(directory)
+        while above != os.path.dirname(above) and not os.path.exists(os.path.join(above, boundary)):
+            above = os.path.dirname(above)
+            path = os.path.join(above, file)
+            found += [path] if os.path.isfile(path) else []
     return found
 
 
 def _setuptools(directory: str, _project: dict[str, Any], own: dict[str, Any]) -> bool:
-    if os.path.exists(os.path.expanduser("~/.pydistutils.cfg")):
+    if any(os.path.exists(os.path.expanduser(f"~/{name}")) for name in (".pydistutils.cfg", "pydistutils.cfg")):
         return False
-    roots = package_directories(own.get("package-dir"))
+    # A date in the version, commands of somebody's own.
+    if "distutils" in _table(read_pyproject(directory), "tool"):
+        return False
+    packages = _table(own, "package-dir")
+    roots = package_directories(packages)
     found = _table(own, "packages", "find").get("where")
     roots += [root for root in found if isinstance(root, str)] if isinstance(found, list) else []
     for rule in _table(own, "dynamic").values():
         attribute = rule.get("attr") if isinstance(rule, dict) else None
-        if attribute is not None and not _is_written(directory, str(attribute), roots):
+        if attribute is not None and (set(packages) - {""} or not _is_written(directory, str(attribute), roots)):
             return False
     path = os.path.join(directory, "setup.cfg")
     return not os.path.lexists(path) or _is_plain_setup_cfg(path)
@@ -114,10 +133,13 @@ def _is_plain_setup_cfg(path: str) -> bool:
         parser.read(path, encoding="utf-8")
     except (configparser.Error, UnicodeDecodeError):
         return False
-    values = [value for section in parser.sections() for _, value in parser.items(section)]
+    items = [item for section in parser.sections() for item in parser.items(section)]
     return all(SECTIONS.fullmatch(section) for section in parser.sections()) and not any(
-        "attr:" in value or "setup_requires" in value or any(map(_leads_out, re.split(r"[\s,=]+", value)))
-        for value in values
+        name.replace("-", "_") in {"cmdclass", "setup_requires"}
+        or "attr:" in value
+        or (name.startswith("license") and re.search(r"[*?\[]\S*[/\\]", value))
+        or any(map(_leads_out, re.split(r"(?:\bfile:|[\s,=])+", value)))
+        for name, value in items
     )
 
 
@@ -132,15 +154,19 @@ def _hatchling(_directory: str, project: dict[str, Any], own: dict[str, Any]) ->
 
 
 def _flit(directory: str, project: dict[str, Any], own: dict[str, Any]) -> bool:
-    if not project.get("dynamic"):
-        return bool(project)
+    dynamic = project.get("dynamic")
+    if not dynamic or not isinstance(dynamic, list):
+        return bool(project) and not dynamic
     module = _table(own, "module").get("name") or str(project.get("name", "")).replace("-", "_")
+    if "description" in dynamic and not _has_docstring(directory, module):
+        return False
     return _is_written(directory, f"{module}.__version__", ["", "src"])
 
 
-def _pdm(_directory: str, _project: dict[str, Any], own: dict[str, Any]) -> bool:
+def _pdm(_directory: str, project: dict[str, Any], own: dict[str, Any]) -> bool:
     version = _table(own, "version")
-    return (
+    # ${NAME}: a variable of the environment.
+    return not any("$" in text for text in _texts(project)) and (
         _table(own, "build").keys() <= PDM_BUILD
         and version.keys() <= {"source", "path"}
         and version.get("source", "file") == "file"
@@ -224,10 +250,22 @@ def _is_written(directory: str, attribute: str, roots: list[str]) -> bool:
     return bool(found) and all(_assigns_text(path, name) for path in found)
 
 
+def _has_docstring(directory: str, module: str) -> bool:
+    paths = [os.path.join(directory, path) for path in module_files(module, ["", "src"])]
+    try:
+        return all(ast.get_docstring(_parsed(path)) for path in paths if os.path.isfile(path))
+    except (OSError, SyntaxError, ValueError, RecursionError):
+        return False
+
+
+def _parsed(path: str) -> ast.Module:
+    with open(path, "rb") as reader:
+        return ast.parse(reader.read())
+
+
 def _assigns_text(path: str, name: str) -> bool:
     try:
-        with open(path, "rb") as reader:
-            tree = ast.parse(reader.read())
+        tree = _parsed(path)
     except (OSError, SyntaxError, ValueError, RecursionError):
         return False
     stored = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == name]
@@ -244,8 +282,12 @@ def _assigns_text(path: str, name: str) -> bool:
 
 
 def _leads_out(text: str) -> bool:
-    """Tell whether a text could be a path out of the project."""
-    return bool(re.match(r"[/\\]|~[^=]|[A-Za-z]:[/\\]", text)) or ".." in re.split(r"[/\\]", text)
+    """Tell whether a text could be a path out of the project, or to what is not read of it."""
+    parts = [part for part in re.split(r"[/\\]", text) if part not in ("", ".")]
+    # Hatchling makes a home directory of "./~/x" too; "~=1.0" is a version.
+    if re.match(r"[/\\]|[A-Za-z]:[/\\]", text) or (parts and re.match(r"~(?!=)", parts[0])):
+        return True
+    return any(part == ".." or part in NOT_SOURCE or part.endswith(".egg-info") for part in map(str.lower, parts))
 
 
 def _texts(data: object) -> Iterator[str]:
@@ -253,7 +295,9 @@ def _texts(data: object) -> Iterator[str]:
         yield data
     elif isinstance(data, dict):
         for key, value in data.items():
-            yield from _texts([key, value])
+            # What is left out is not read, wherever it is.
+            if "exclude" not in key or not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+                yield from _texts([key, value])
     elif isinstance(data, list):
         for one in data:
             yield from _texts(one)

@@ -162,7 +162,7 @@ def _built(
         _cleared(work, disk),
     ):
         with span("kept", source):
-            kept = Kept(source, build if static is None else None, options.config_settings, disk)
+            kept = Kept(source, build if options.editable != "proof" else None, options.config_settings, disk)
             known = kept.wheel()
         if known is not None:
             name, content = known

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,18 @@ def test_a_proof_and_a_build_without_isolation_ask_the_backend(
     assert not Kept(str(source), None, {}, DISK).path
 
 
+def test_a_proof_of_what_has_no_static_answer_asks_the_backend(
+    tmp_path: Path, environment: Environment, cache: Path
+) -> None:
+    source = write(tmp_path / "p", "flit_core", '[tool.flit.sdist]\ninclude = ["x"]\n')
+    result, _ = build(source, environment, tmp_path / "one", editable="static-if-possible")
+    assert result.not_static
+    _, asked = build(source, environment, tmp_path / "one", editable="static-if-possible")
+    assert not asked
+    _, asked = build(source, environment, tmp_path / "one", editable="proof")
+    assert asked
+
+
 @pytest.mark.parametrize(
     ("path", "content"),
     [
@@ -150,6 +163,9 @@ def test_a_proof_and_a_build_without_isolation_ask_the_backend(
         ("setup.py", "from setuptools import setup; setup()\n"),
         ("build/lib.py", "x"),
         ("lib/build/__init__.py", "x"),
+        ("venv/pyvenv.cfg", "x"),
+        ("src/node_modules/x/x.js", "x"),
+        ("src/my_core/.tox/x", "x"),
     ],
 )
 def test_whatever_changes_in_the_project_is_seen(path: str, content: str, tmp_path: Path, cache: Path) -> None:
@@ -188,6 +204,59 @@ def test_a_package_named_build_and_an_empty_directory_are_source(tmp_path: Path,
     assert is_there(source)
     (source / "src" / "namespace").mkdir()
     assert not is_there(source)
+
+
+@pytest.mark.parametrize("name", ["build", "dist"])
+def test_what_lies_in_the_directories_of_builds_is_read(name: str, tmp_path: Path, cache: Path) -> None:
+    # A package of that name, or what a front end was built to.
+    source = setuptools_project(tmp_path)
+    (source / name).mkdir()
+    (source / name / "__init__.py").write_text('VERSION = "1.0"\n', encoding="utf-8")
+    keep(source)
+    assert is_there(source)
+    (source / name / "__init__.py").write_text('VERSION = "2.0"\n', encoding="utf-8")
+    assert not is_there(source)
+
+
+def test_the_permission_to_run_a_file_counts(tmp_path: Path, cache: Path) -> None:
+    source = setuptools_project(tmp_path)
+    (source / "README.md").chmod(0o644)
+    keep(source)
+    (source / "README.md").chmod(0o600)
+    assert is_there(source)
+    (source / "README.md").chmod(0o755)
+    assert not is_there(source)
+
+
+def test_a_cache_that_cannot_be_written_fails_no_build(tmp_path: Path, environment: Environment, cache: Path) -> None:
+    source = write(tmp_path / "p", "flit_core")
+    cache.write_text("", encoding="utf-8")  # where its directory would be
+    result, asked = build(source, environment, tmp_path / "first")
+    assert asked
+    assert result.changed
+
+
+def test_what_came_from_an_address_has_no_version_to_trust(tmp_path: Path, cache: Path) -> None:
+    source, there = setuptools_project(tmp_path), setuptools_environment()
+    files = [Path(path) for root in there.site_packages for path in Path(root).glob("setuptools-*.dist-info")]
+    copied = tmp_path / "env" / files[0].relative_to(there.path)
+    shutil.copytree(files[0], copied)
+    other = BuildEnvironment(
+        str(tmp_path / "env"), there.python, there.scripts, there.key, there.receipt, there.interpreter
+    )
+    assert Kept(str(source), other, {}, DISK).path
+    (copied / "direct_url.json").write_text("{}", encoding="utf-8")
+    assert not Kept(str(source), other, {}, DISK).path
+
+
+def test_a_name_that_is_no_unicode(tmp_path: Path, cache: Path) -> None:
+    source = setuptools_project(tmp_path)
+    try:
+        (source / os.fsdecode(b"\xff")).write_text("", encoding="utf-8")
+    except OSError:
+        pytest.skip("this file system has no such names")
+    keep(source)
+    assert is_there(source)
 
 
 def test_a_change_without_a_new_time_or_size_is_seen(tmp_path: Path, cache: Path) -> None:
@@ -289,7 +358,7 @@ def test_a_damaged_entry_is_none(damage: str, tmp_path: Path, environment: Envir
             "header": header[1:] + b"\n" + content,
             "empty": b"",
             "no json": b"\xff\n" + content,
-            "another schema": header.replace(b'"schema": 1', b'"schema": 0') + b"\n" + content,
+            "another schema": header.replace(b'"schema": 2', b'"schema": 1') + b"\n" + content,
         }[damage]
     )
     second, asked = build(source, environment, tmp_path / "second")
@@ -330,6 +399,7 @@ PATHS = (
     *("src/module.py", "other.py", "other/__init__.py", "my_core/__init__.py", "my_core.py", "tests/__init__.py"),
     *(".gitignore", "../.gitignore", "src/.gitignore", "build/x/__init__.py", "dist/x.py", "src/build/__init__.py"),
     *(".hidden/LICENSE", "src/__init__.py", "LICENSES/MIT.txt", "my_core-1.0.dist-info/METADATA"),
+    *("dist/__init__.py", "build/lib/my_core/__init__.py", "venv/pyvenv.cfg", "venv/lib/__init__.py"),
     *("docs/conf.py", "PKG-INFO", "requirements.txt", ".hgignore", ".flake8", "py.typed"),
 )
 NOT_LOOKED_AT = (
@@ -339,8 +409,8 @@ NOT_LOOKED_AT = (
         "__pycache__/x.py",
         "src/my_core/__pycache__/x.py",
     ),
-    *("node_modules/x/__init__.py", "src/my_core/node_modules/x.py", ".venv/pyvenv.cfg", ".venv/lib/__init__.py"),
-    *(".git/HEAD", ".tox/LICENSE", "build/x/__init__.py", "dist/x.py", ".pytest_cache/README.md", ".pdm-build/x.py"),
+    *(".venv/pyvenv.cfg", ".venv/lib/__init__.py", ".git/HEAD", ".tox/LICENSE", ".pytest_cache/README.md"),
+    *(".mypy_cache/x.py", ".pdm-build/x.py"),
 )
 CONTENTS = ("", "src/my_core\n", "*\n", "# text\n", "[metadata]\nkeywords = x\n", "Name: other\nVersion: 9\n")
 ROUNDS = int(os.environ.get("INTERLOCK_TEST_STATIC_EXAMPLES", "15"))

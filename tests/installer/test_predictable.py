@@ -34,6 +34,8 @@ DATA = {
         '[tool.hatch.version]\npath = "src/core/version.py"',
         '[tool.hatch.envs.test]\nscripts = { run = "../x {args}" }',
         "[tool.hatch.metadata]\nallow-direct-references = true",
+        '[tool.hatch.build]\nexclude = ["/.git", "__pycache__", "../x"]',
+        '[project.urls]\nhome = "https://example.org/~somebody/core"',
     ],
     "pdm-backend": ['[tool.pdm.build]\nincludes = ["src"]', '[tool.pdm.version]\nsource = "file"\npath = "core.py"'],
     "poetry-core": ['[tool.poetry]\npackages = [{ include = "core", from = "src" }]'],
@@ -57,6 +59,10 @@ REFUSED = {
         '[tool.hatch.build.targets.wheel.force-include]\n"../data" = "core/data"',
         '[tool.hatch.build]\nbuilder = "mine"',
         '[project.optional-dependencies]\na = ["b @ {root:uri}/../b"]',
+        '[tool.hatch.build.targets.wheel.force-include]\n"./~/data" = "core/data"',
+        '[tool.hatch.build.targets.wheel.force-include]\n"~" = "core/data"',
+        '[tool.hatch.build.targets.wheel.shared-data]\n".tox/log" = "share/log"',
+        '[tool.hatch.version]\npath = ".git/HEAD"',
     ],
     "pdm-backend": [
         '[tool.pdm.version]\nsource = "scm"',
@@ -64,6 +70,7 @@ REFUSED = {
         '[tool.pdm.version]\nsource = "file"\npath = "core.py"\nwrite_to = "x"',
         '[tool.pdm.build]\ncustom-hook = "hook.py"',
         "[tool.pdm.build]\nrun-setuptools = true",
+        '[project.optional-dependencies]\na = ["b @ file:///${HOME}/b"]',
     ],
     "poetry-core": [
         '[tool.poetry.build]\nscript = "build.py"',
@@ -76,6 +83,9 @@ REFUSED = {
         '[tool.setuptools.dynamic]\nversion = { attr = "core.missing" }',
         '[tool.setuptools.package-dir]\n"" = "../src"',
         '[tool.setuptools]\nscript-files = ["x"]',
+        "[tool.distutils.egg_info]\ntag_date = true",
+        '[tool.setuptools]\nlicense-files = ["*/LICENSE"]',
+        '[tool.setuptools]\nlicense-files = ["core.egg-info/LICENSE"]',
     ],
     "uv_build": ['[tool.uv.build-backend]\nmodule-root = "../src"', "[tool.uv.build-backend]\nunheard-of = 1"],
 }
@@ -187,6 +197,11 @@ def test_flit_reads_the_module(version: str, written: bool, tmp_path: Path) -> N
         ("[options]\nsetup_requires = other\nx = setup_requires\n", False),
         ("[build_ext]\ninplace = 1\n", False),
         ("[metadata]\nlong_description = file: ../README\n", False),
+        ("[metadata]\nlong_description = file:../README\n", False),
+        ("[metadata]\nurl = https://example.org/core\n", True),
+        ("[metadata]\nlicense_files =\n  LICENSE\n  **/LICENSE\n", False),
+        ("[options]\ncmdclass =\n  build_py = core.Build\n", False),
+        ("[options]\nsetup-requires = other\n", False),
         ("no section", False),
     ],
 )
@@ -196,13 +211,63 @@ def test_setup_cfg(text: str, plain: bool, tmp_path: Path) -> None:
     assert check(tmp_path, "setuptools") is plain
 
 
-def test_distutils_is_configured_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", [".pydistutils.cfg", "pydistutils.cfg"])
+def test_distutils_is_configured_at_home(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "p", "setuptools")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     assert check(tmp_path / "p", "setuptools")
-    (tmp_path / ".pydistutils.cfg").write_text("", encoding="utf-8")
+    (tmp_path / name).write_text("", encoding="utf-8")
     assert not check(tmp_path / "p", "setuptools")
+
+
+@pytest.mark.parametrize(
+    ("backend", "name"), [("setuptools", "DIST_EXTRA_CONFIG"), ("pdm-backend", "PDM_BUILD_NO_CLEAN")]
+)
+def test_a_variable_that_leads_to_files(
+    backend: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, backend)
+    assert check(tmp_path, backend)
+    monkeypatch.setenv(name, str(tmp_path / "x"))
+    assert not check(tmp_path, backend)
+
+
+def test_an_attribute_of_a_package_that_is_elsewhere(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        "setuptools",
+        '[tool.setuptools]\npackage-dir = { core = "lib" }\ndynamic.version = { attr = "core.VERSION" }',
+    )
+    for path, text in (("lib", "import os\nVERSION = os.environ['V']\n"), ("core", 'VERSION = "1"\n')):
+        (tmp_path / path).mkdir()
+        (tmp_path / path / "__init__.py").write_text(text, encoding="utf-8")
+    assert not check(tmp_path, "setuptools")
+
+
+@pytest.mark.parametrize("requires", ["setuptools @ file:///x/setuptools.whl", "setuptools@https://x/setuptools.whl"])
+def test_a_backend_of_an_address_can_be_any(requires: str, tmp_path: Path) -> None:
+    write(tmp_path, "setuptools")
+    assert check(tmp_path, "setuptools")
+    text = (tmp_path / "pyproject.toml").read_text(encoding="utf-8")
+    (tmp_path / "pyproject.toml").write_text(
+        text.replace("requires = []", f'requires = ["{requires}"]'), encoding="utf-8"
+    )
+    assert not check(tmp_path, "setuptools")
+
+
+@pytest.mark.parametrize(("docstring", "written"), [('"""One line."""\n', True), ('__doc__ = "One" + "line"\n', False)])
+def test_flit_reads_the_description(docstring: str, written: bool, tmp_path: Path) -> None:
+    text = PLAIN.format(backend=MODULES["flit_core"]).replace('version = "1.0"', 'dynamic = ["version", "description"]')
+    (tmp_path / "pyproject.toml").write_text(text, encoding="utf-8")
+    (tmp_path / "core.py").write_text(f'{docstring}__version__ = "1"\n', encoding="utf-8")
+    assert check(tmp_path, "flit_core") is written
+
+
+def test_nonsense_is_not_predictable(tmp_path: Path) -> None:
+    text = PLAIN.format(backend=MODULES["flit_core"]).replace('version = "1.0"', "dynamic = 5")
+    (tmp_path / "pyproject.toml").write_text(text, encoding="utf-8")
+    assert not check(tmp_path, "flit_core")
 
 
 def test_variables_that_backends_read() -> None:
@@ -226,6 +291,17 @@ def test_ignore_files_above_up_to_the_repository(tmp_path: Path) -> None:
     assert found == [tmp_path / "repo" / "libs", tmp_path / "repo"]
     (project / ".git").mkdir()
     assert outer_files(str(project)) == []
+
+
+def test_a_repository_of_one_kind_is_no_boundary_for_the_other(tmp_path: Path) -> None:
+    project = tmp_path / "repo" / "core"
+    project.mkdir(parents=True)
+    for name in (".gitignore", ".hgignore"):
+        (tmp_path / name).write_text("", encoding="utf-8")
+    (tmp_path / "repo" / ".git").mkdir()
+    assert [Path(path) for path in outer_files(str(project))] == [tmp_path / ".hgignore"]
+    (tmp_path / "repo" / ".git").rename(tmp_path / "repo" / ".hg")
+    assert [Path(path) for path in outer_files(str(project))] == [tmp_path / ".gitignore"]
 
 
 def test_most_projects_of_real_monorepos_are(tmp_path: Path) -> None:
