@@ -52,6 +52,7 @@ class EnvironmentCall:
     directory: str
     projects: tuple[str, ...]
     links: bool = False
+    editable: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,7 @@ class ProjectCall:
     deferred: tuple[str, ...]
     verify: tuple[str, ...]
     any_version: tuple[str, ...]
+    editable: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +195,7 @@ class _Environment:
             directory="" if root == "//" else root,
             projects=self.spelled(self.place.venv_dir, self.labels),
             links=configured.links,
+            editable=self.editable("*").replace("backend", ""),
         )
 
     def spelled(self, directory: str, names: Iterable[str]) -> tuple[str, ...]:
@@ -204,6 +207,10 @@ class _Environment:
         """Return the settings that all projects have, () where one has others."""
         found = {_values(edge, "-C") for edge in self.prepares.values()}
         return found.pop() if len(found) == 1 else ()
+
+    def editable(self, name: str) -> str:
+        """Return how editable installs are made that the configuration names so, "" where it does not."""
+        return self.graph.environment.editable.get(name, "")
 
     def build_environments(self) -> Iterator[BuildEnvironmentCall]:
         for node in self.graph.nodes:
@@ -245,6 +252,7 @@ class _Environment:
                 deferred=_values(install, "--defer"),
                 verify=_values(install, "--verify"),
                 any_version=_values(install, "--any-version"),
+                editable=self.editable(name),
             )
 
 

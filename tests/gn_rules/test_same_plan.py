@@ -44,6 +44,7 @@ projects = ["report"]
 build-constraints = ["constraints.txt"]
 config-settings = { text-tools = { x = "1" } }
 links = true
+editable = { "*" = "static", text-tools = "backend" }
 """
 
 
@@ -103,9 +104,13 @@ def canonical(words: list[str], out: Path) -> list[str]:
     kind, *rest = words
     found = []
     position = 0
+    editable = "backend"  # of several, the last one counts
     while position < len(rest):
         word = rest[position]
         if word in ELSEWHERE or (word in SAME_INTERPRETER and kind in {"build-env", "venv"}):
+            position += 2
+        elif word == "--editable":
+            editable = rest[position + 1]
             position += 2
         elif word == "--links":
             found.append(word)
@@ -119,7 +124,7 @@ def canonical(words: list[str], out: Path) -> list[str]:
         else:
             found.append("PREPARED" if kind == "install" else absolute(word, out))
             position += 1
-    return [kind, *sorted(found)]
+    return [kind, editable, *sorted(found)]
 
 
 def absolute(path: str, out: Path) -> str:

@@ -262,6 +262,14 @@ REFUSED = {
         'interlock_project("other") {\n  config_settings = [ "compat" ]\n}\n',
         'interlock_project("other"): config_settings has "compat". Write "key=value".',
     ),
+    "a venv's editable": (
+        'interlock_venv("other") {\n  path = "//.other"\n  editable = "fast"\n}\n',
+        'interlock_venv("other"): editable is "fast". It is one of: backend, static, proof.',
+    ),
+    "a project's editable": (
+        'interlock_project("other") {\n  editable = "static-if-possible"\n}\n',
+        'interlock_project("other"): editable is "static-if-possible". It is one of: backend, static, proof.',
+    ),
     "a wheel's setting": (
         'interlock_wheel("other") {\n  config_settings = [ "compat" ]\n}\n',
         'interlock_wheel("other"): config_settings has "compat". Write "key=value".',
