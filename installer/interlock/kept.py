@@ -134,6 +134,8 @@ def _tree(directory: str) -> Iterator[tuple[str, int, str]]:
             entries = sorted(listing, key=lambda entry: entry.name)
         for entry in entries:
             path = f"{above}/{entry.name}" if above else entry.name
+            if _is_left_out(entry.name, above):
+                continue
             if entry.is_file():
                 status = entry.stat()
                 files, size = files + 1, size + status.st_size
@@ -141,18 +143,18 @@ def _tree(directory: str) -> Iterator[tuple[str, int, str]]:
                     raise _NotKept
                 # Backends copy the permissions of data and scripts.
                 yield path, status.st_mode & 0o111, entry.path
-            elif _is_source(entry, above):
+            else:
                 if entry.is_symlink() or entry.name == LARGE:
                     raise _NotKept
-                yield path, 0, ""
+                if entry.name != "__pycache__":
+                    yield path, 0, ""
                 pending.append(path)
 
 
-def _is_source(entry: os.DirEntry[str], above: str) -> bool:
-    if entry.name == "__pycache__" or entry.name.endswith(".egg-info") or (not above and entry.name in NOT_SOURCE):
-        return False
-    # Of virtual environments, backends pass over the hidden ones alone.
-    return not entry.name.startswith(".") or not os.path.lexists(os.path.join(entry.path, "pyvenv.cfg"))
+def _is_left_out(name: str, above: str) -> bool:
+    if not above:
+        return name in NOT_SOURCE
+    return name.endswith(".pyc") and above.endswith("__pycache__")
 
 
 def _digest_of(path: str) -> str:

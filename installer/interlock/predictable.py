@@ -36,9 +36,10 @@ class _Rules:
     check: Callable[[str, dict[str, Any], dict[str, Any]], bool]
 
 
-# What is none of a project's source, at its top; a project that names one of these is not predictable.
+# What is none of a project's source, at its top: what all backends pass over when they look for packages. A project that
+# names one of these is not predictable, nor is one that takes all of its own directory for data.
 NOT_SOURCE = frozenset(
-    {".git", ".hg", ".mypy_cache", ".nox", ".pdm-build", ".pytest_cache", ".ruff_cache", ".svn", ".tox", "__pycache__"}
+    {".git", ".hg", ".mypy_cache", ".nox", ".pdm-build", ".pytest_cache", ".ruff_cache", ".tox", ".venv"}
 )
 # Variables that name a file, or keep what an earlier build left.
 FOREIGN = frozenset({"DIST_EXTRA_CONFIG", "PDM_BUILD_NO_CLEAN"})
@@ -149,12 +150,17 @@ def _hatchling(_directory: str, project: dict[str, Any], own: dict[str, Any]) ->
         return False
     if not _table(own, "metadata").keys() <= HATCH_METADATA or HATCH_CODE & set(_keys(_table(own, "build"))):
         return False
+    listed = {key: value for key, value in _table(own, "build").items() if key != "dev-mode-dirs"}
+    if any(text and not _parts(text) for text in _texts(listed)):
+        return False
     # {root:uri}, {env:NAME}: fields that are filled in.
     return not any("{" in text for text in _texts([project, own]))
 
 
 def _flit(directory: str, project: dict[str, Any], own: dict[str, Any]) -> bool:
-    dynamic = project.get("dynamic")
+    dynamic, data = project.get("dynamic"), _table(own, "external-data").get("directory")
+    if data is not None and not _parts(str(data)):
+        return False
     if not dynamic or not isinstance(dynamic, list):
         return bool(project) and not dynamic
     module = _table(own, "module").get("name") or str(project.get("name", "")).replace("-", "_")
@@ -171,6 +177,10 @@ def _pdm(_directory: str, project: dict[str, Any], own: dict[str, Any]) -> bool:
         and version.keys() <= {"source", "path"}
         and version.get("source", "file") == "file"
     )
+
+
+def _uv(_directory: str, _project: dict[str, Any], own: dict[str, Any]) -> bool:
+    return all(_parts(text) for text in _texts(own.get("data", {})))
 
 
 def _plain(_directory: str, _project: dict[str, Any], _own: dict[str, Any]) -> bool:
@@ -237,7 +247,7 @@ RULES = {
                 "wheel-exclude",
             }
         ),
-        _plain,
+        _uv,
     ),
 }
 
@@ -283,11 +293,15 @@ def _assigns_text(path: str, name: str) -> bool:
 
 def _leads_out(text: str) -> bool:
     """Tell whether a text could be a path out of the project, or to what is not read of it."""
-    parts = [part for part in re.split(r"[/\\]", text) if part not in ("", ".")]
+    parts = _parts(text)
     # Hatchling makes a home directory of "./~/x" too; "~=1.0" is a version.
     if re.match(r"[/\\]|[A-Za-z]:[/\\]", text) or (parts and re.match(r"~(?!=)", parts[0])):
         return True
-    return any(part == ".." or part in NOT_SOURCE or part.endswith(".egg-info") for part in map(str.lower, parts))
+    return any(part == ".." or part.lower() in NOT_SOURCE for part in parts)
+
+
+def _parts(text: str) -> list[str]:
+    return [part for part in re.split(r"[/\\]", text) if part not in ("", ".")]
 
 
 def _texts(data: object) -> Iterator[str]:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from real_backends import MODULES, VERSIONS, real_backend
+from real_backends import MODULES, VERSIONS, every_version, real_backend
 
 from interlock import kept as module
 from interlock.build_environment import BuildEnvironment, remove_unused
@@ -49,12 +49,12 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "kept"
 
 
-def write(directory: Path, backend: str, more: str = "") -> Path:
+def write(directory: Path, backend: str, more: str = "", version: str = "") -> Path:
     source = directory / "src" / "my_core"
     source.mkdir(parents=True)
     (source / "__init__.py").write_text('"""A core."""\n', encoding="utf-8")
     (directory / "README.md").write_text("# Core\n", encoding="utf-8")
-    text = PYPROJECT.format(requires=f"{backend}=={VERSIONS[backend][0]}", module=MODULES[backend])
+    text = PYPROJECT.format(requires=f"{backend}=={version or VERSIONS[backend][0]}", module=MODULES[backend])
     (directory / "pyproject.toml").write_text(text + more, encoding="utf-8")
     return directory
 
@@ -94,11 +94,11 @@ def is_there(source: Path, **changed: Any) -> bool:
     return found is not None and found[1].read() == b"a wheel"
 
 
-@pytest.mark.parametrize("backend", sorted(MODULES))
+@pytest.mark.parametrize(("backend", "version"), every_version())
 def test_the_second_build_asks_no_backend_and_makes_the_same(
-    backend: str, tmp_path: Path, environment: Environment, cache: Path
+    backend: str, version: str, tmp_path: Path, environment: Environment, cache: Path
 ) -> None:
-    source = write(tmp_path / "p", backend)
+    source = write(tmp_path / "p", backend, version=version)
     first, asked = build(source, environment, tmp_path / "first")
     assert asked
     second, asked = build(source, environment, tmp_path / "second")
@@ -164,6 +164,10 @@ def test_a_proof_of_what_has_no_static_answer_asks_the_backend(
         ("build/lib.py", "x"),
         ("lib/build/__init__.py", "x"),
         ("venv/pyvenv.cfg", "x"),
+        ("src/my_core/__pycache__/x.txt", "x"),
+        ("src/my_core.egg-info/x", "x"),
+        (".env/pyvenv.cfg", "x"),
+        (".svn/x.py", "x"),
         ("src/node_modules/x/x.js", "x"),
         ("src/my_core/.tox/x", "x"),
     ],
@@ -186,7 +190,7 @@ def test_the_same_content_written_again_is_the_same(tmp_path: Path, cache: Path)
             path.unlink()
             path.write_bytes(content)
             os.utime(path, (1, 1))
-    for made in ("__pycache__/x.pyc", "src/my_core.egg-info/PKG-INFO", ".git/HEAD", ".venv/pyvenv.cfg"):
+    for made in ("__pycache__/x.pyc", "src/my_core/__pycache__/x.pyc", ".git/HEAD", ".venv/pyvenv.cfg"):
         (source / made).parent.mkdir(parents=True, exist_ok=True)
         (source / made).write_text("made", encoding="utf-8")
     assert is_there(source)
@@ -216,6 +220,37 @@ def test_what_lies_in_the_directories_of_builds_is_read(name: str, tmp_path: Pat
     assert is_there(source)
     (source / name / "__init__.py").write_text('VERSION = "2.0"\n', encoding="utf-8")
     assert not is_there(source)
+
+
+@pytest.mark.parametrize(
+    ("backend", "more", "change"),
+    [
+        ("hatchling", '[tool.hatch.build.targets.wheel.force-include]\n"." = "data"\n', ".pdm-build/x"),
+        ("hatchling", '[tool.hatch.build.targets.wheel.force-include]\n"src" = "data"\n', "src/x.egg-info/x"),
+        (
+            "hatchling",
+            '[tool.hatch.build.targets.wheel]\ninclude = ["*.py"]\nsources = ["src"]\n',
+            "venv/lib/x.py",
+        ),
+        ("poetry-core", "", "LICENSES/x.egg-info/x"),
+        ("setuptools", '[tool.setuptools.packages.find]\nwhere = ["."]\n', "src/__pycache__/x/x.py"),
+        ("setuptools", '[tool.setuptools.packages.find]\nwhere = ["."]\n', "build/lib/x.py"),
+        ("uv_build", '[tool.uv.build-backend]\ndata = { data = "." }\n', ".tox/x"),
+        ("uv_build", '[tool.uv.build-backend]\ndata = { data = "src" }\n', "src/node_modules/x"),
+    ],
+)
+def test_wherever_a_backend_looks_so_does_the_digest(backend: str, more: str, change: str, tmp_path: Path) -> None:
+    real = real_backend(backend, VERSIONS[backend][0])
+    source = write(tmp_path / "repo" / "p", backend, more)
+    (source / "LICENSES").mkdir()
+    (source / "LICENSES" / "MIT").write_text("As you like.\n", encoding="utf-8")
+    before, built = Kept(str(source), real.environment, {}, DISK), real.build(source, tmp_path / "out", {})
+    (source / change).parent.mkdir(parents=True)
+    (source / change).write_text("", encoding="utf-8")
+    after, again = Kept(str(source), real.environment, {}, DISK), real.build(source, tmp_path / "out", {})
+    assert isinstance(built, dict)
+    assert built != again
+    assert not before.path or before._digest != after._digest
 
 
 def test_the_permission_to_run_a_file_counts(tmp_path: Path, cache: Path) -> None:
@@ -400,15 +435,11 @@ PATHS = (
     *(".gitignore", "../.gitignore", "src/.gitignore", "build/x/__init__.py", "dist/x.py", "src/build/__init__.py"),
     *(".hidden/LICENSE", "src/__init__.py", "LICENSES/MIT.txt", "my_core-1.0.dist-info/METADATA"),
     *("dist/__init__.py", "build/lib/my_core/__init__.py", "venv/pyvenv.cfg", "venv/lib/__init__.py"),
+    *("src/my_core.egg-info/PKG-INFO", "my_core.egg-info/SOURCES.txt", "__pycache__/x.py", "other/__pycache__/x/x.py"),
     *("docs/conf.py", "PKG-INFO", "requirements.txt", ".hgignore", ".flake8", "py.typed"),
 )
 NOT_LOOKED_AT = (
-    *(
-        "src/my_core.egg-info/PKG-INFO",
-        "my_core.egg-info/SOURCES.txt",
-        "__pycache__/x.py",
-        "src/my_core/__pycache__/x.py",
-    ),
+    *("__pycache__/x.pyc", "src/__pycache__/my_core.pyc", "src/my_core/__pycache__/x.pyc"),
     *(".venv/pyvenv.cfg", ".venv/lib/__init__.py", ".git/HEAD", ".tox/LICENSE", ".pytest_cache/README.md"),
     *(".mypy_cache/x.py", ".pdm-build/x.py"),
 )

@@ -32,6 +32,7 @@ DATA = {
     "hatchling": [
         '[tool.hatch.build.targets.wheel]\npackages = ["src/core"]\nexclude = ["*.tmp"]',
         '[tool.hatch.version]\npath = "src/core/version.py"',
+        '[tool.hatch.build]\ndev-mode-dirs = ["."]',
         '[tool.hatch.envs.test]\nscripts = { run = "../x {args}" }',
         "[tool.hatch.metadata]\nallow-direct-references = true",
         '[tool.hatch.build]\nexclude = ["/.git", "__pycache__", "../x"]',
@@ -48,7 +49,7 @@ DATA = {
 }
 # What runs code, or leads out of the project, or is not known.
 REFUSED = {
-    "flit_core": ["[tool.flit.unheard-of]"],
+    "flit_core": ["[tool.flit.unheard-of]", '[tool.flit.external-data]\ndirectory = "."'],
     "hatchling": [
         "[tool.hatch.build.hooks.vcs]",
         '[tool.hatch.build.targets.wheel.hooks.custom]\npath = "x.py"',
@@ -62,6 +63,7 @@ REFUSED = {
         '[tool.hatch.build.targets.wheel.force-include]\n"./~/data" = "core/data"',
         '[tool.hatch.build.targets.wheel.force-include]\n"~" = "core/data"',
         '[tool.hatch.build.targets.wheel.shared-data]\n".tox/log" = "share/log"',
+        '[tool.hatch.build.targets.wheel.force-include]\n"./" = "core/data"',
         '[tool.hatch.version]\npath = ".git/HEAD"',
     ],
     "pdm-backend": [
@@ -85,9 +87,12 @@ REFUSED = {
         '[tool.setuptools]\nscript-files = ["x"]',
         "[tool.distutils.egg_info]\ntag_date = true",
         '[tool.setuptools]\nlicense-files = ["*/LICENSE"]',
-        '[tool.setuptools]\nlicense-files = ["core.egg-info/LICENSE"]',
     ],
-    "uv_build": ['[tool.uv.build-backend]\nmodule-root = "../src"', "[tool.uv.build-backend]\nunheard-of = 1"],
+    "uv_build": [
+        '[tool.uv.build-backend]\ndata = { data = "." }',
+        '[tool.uv.build-backend]\nmodule-root = "../src"',
+        "[tool.uv.build-backend]\nunheard-of = 1",
+    ],
 }
 
 
