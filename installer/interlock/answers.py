@@ -7,6 +7,7 @@ The digest covers all that the answer depends on, so it is never wrong, only unk
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from interlock.cache import cache_directory
 from interlock.client import settled
 from interlock.documents import parse_json
+from interlock.errors import DiskError
 from interlock.inputs import project_inputs, read_pyproject
 
 if TYPE_CHECKING:
@@ -61,8 +63,10 @@ def build_requires(
         return known
     answer = project.get_requires(HookEnvironment.of(environment), settings, kind)
     if digest and digest == _digest(project.directory, environment, settings, kind):
-        disk.make_directory(known_answers())
-        disk.publish(path, json.dumps(answer).encode())
+        # Of a cache that cannot be written there is nothing to say: the build has all that it needs.
+        with contextlib.suppress(DiskError):
+            disk.make_directory(known_answers())
+            disk.publish(path, json.dumps(answer).encode())
     return answer
 
 

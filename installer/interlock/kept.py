@@ -103,7 +103,7 @@ class Kept:
             outer = [[path, _digest_of(path)] for path in [environment.receipt, *outer_files(self._directory)]]
             # The number and the size of all of them are known before the first is read.
             found = list(_tree(self._directory))
-            files = [[path, mode, _digest_of(full) if full else ""] for path, mode, full in found]
+            files = [[path, kind, _digest_of(full) if full else ""] for path, kind, full in found]
         except (OSError, _NotKept):
             return ""
         parts = [SCHEMA, os.path.realpath(self._directory), outer, files, variables(os.environ)]
@@ -119,10 +119,10 @@ class _NotKept(Exception):
     """A project whose files are too many, or lead out of it."""
 
 
-def _tree(directory: str) -> Iterator[tuple[str, int, str]]:
-    """Yield each file of a project: its path in there, whether it may be run, its full path. "" is that of a directory.
+def _tree(directory: str) -> Iterator[tuple[str, int | str, str]]:
+    """Yield each file of a project: its path in there, its permission to run or where a link leads, and its full path.
 
-    In a stable order.
+    In a stable order; the full path of a directory is "".
 
     Raises:
         _NotKept: too many, or a directory that is a link.
@@ -141,8 +141,8 @@ def _tree(directory: str) -> Iterator[tuple[str, int, str]]:
                 files, size = files + 1, size + status.st_size
                 if files > MOST_FILES or size > MOST_BYTES:
                     raise _NotKept
-                # Backends copy the permissions of data and scripts.
-                yield path, status.st_mode & 0o111, entry.path
+                # Backends copy the permissions of data and scripts, and flit_core refuses licenses that lead out.
+                yield path, os.path.realpath(entry.path) if entry.is_symlink() else status.st_mode & 0o111, entry.path
             else:
                 if entry.is_symlink() or entry.name == LARGE:
                     raise _NotKept

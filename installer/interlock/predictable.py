@@ -67,7 +67,7 @@ def is_predictable(directory: str, installed: Mapping[str, str], settings: Mappi
     pyproject = read_pyproject(directory)
     system, project = _table(pyproject, "build-system"), _table(pyproject, "project")
     name = system.get("build-backend")
-    if name not in RULES or "backend-path" in system:
+    if not isinstance(name, str) or name not in RULES or "backend-path" in system:
         return False
     if any(os.path.lexists(os.path.join(directory, code)) for code in CODE):
         return False
@@ -163,7 +163,7 @@ def _flit(directory: str, project: dict[str, Any], own: dict[str, Any]) -> bool:
         return False
     if not dynamic or not isinstance(dynamic, list):
         return bool(project) and not dynamic
-    module = _table(own, "module").get("name") or str(project.get("name", "")).replace("-", "_")
+    module = str(_table(own, "module").get("name") or str(project.get("name", "")).replace("-", "_"))
     if "description" in dynamic and not _has_docstring(directory, module):
         return False
     return _is_written(directory, f"{module}.__version__", ["", "src"])

@@ -245,3 +245,10 @@ def test_notes_are_forgotten(tmp_path: Path, cache: Path) -> None:
     assert len(list(cache.iterdir())) == 1
     forget_files(known_answers(), None, DISK)
     assert list(cache.iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_written_fails_no_build(tmp_path: Path, cache: Path) -> None:
+    asked = project(tmp_path)
+    cache.parent.mkdir()
+    cache.write_text("", encoding="utf-8")  # where its directory would be
+    assert ask(asked) == ["wheel"]

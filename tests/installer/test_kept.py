@@ -327,6 +327,18 @@ def test_what_a_link_leads_to_is_read(tmp_path: Path, cache: Path) -> None:
     assert not is_there(source)
 
 
+def test_a_file_that_becomes_a_link_is_seen(tmp_path: Path, cache: Path) -> None:
+    # flit_core takes in no license from elsewhere.
+    source = setuptools_project(tmp_path)
+    for path in (source / "LICENSE", tmp_path / "LICENSE"):
+        path.write_text("One\n", encoding="utf-8")
+    keep(source)
+    assert is_there(source)
+    (source / "LICENSE").unlink()
+    (source / "LICENSE").symlink_to("../LICENSE")
+    assert not is_there(source)
+
+
 def test_a_directory_that_is_a_link_is_not_followed(tmp_path: Path, cache: Path) -> None:
     source = setuptools_project(tmp_path)
     (tmp_path / "outside").mkdir()

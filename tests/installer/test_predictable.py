@@ -269,8 +269,18 @@ def test_flit_reads_the_description(docstring: str, written: bool, tmp_path: Pat
     assert check(tmp_path, "flit_core") is written
 
 
-def test_nonsense_is_not_predictable(tmp_path: Path) -> None:
-    text = PLAIN.format(backend=MODULES["flit_core"]).replace('version = "1.0"', "dynamic = 5")
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('version = "1.0"', "dynamic = 5"),
+        ('version = "1.0"', 'dynamic = ["description"]\n[tool.flit.module]\nname = 1.5'),
+        ('build-backend = "flit_core.buildapi"', "build-backend = []"),
+    ],
+)
+def test_nonsense_is_not_predictable(before: str, after: str, tmp_path: Path) -> None:
+    text = PLAIN.format(backend=MODULES["flit_core"])
+    assert before in text
+    text = text.replace('requires-python = "~=3.9"\n', "").replace(before, after)
     (tmp_path / "pyproject.toml").write_text(text, encoding="utf-8")
     assert not check(tmp_path, "flit_core")
 
