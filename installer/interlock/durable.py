@@ -166,16 +166,16 @@ class Disk:
         with explained(path):
             make_directories(path, mode, below)
 
-    def probe(self, directory: str) -> None:
-        """Make sure that entries of a directory can be changed; the caller keeps others from doing this at that moment.
+    def probe(self, directory: str, *, by_trying: bool = True) -> None:
+        """Make sure that entries of a directory can be changed, by creating a file and removing it.
 
-        POSIX says it without a change: permissions, read-only mounts and the immutable flag count (access(2)). Elsewhere, and
-        where the answer is no, a file is created and removed, which tells the reason.
+        The caller keeps others from doing this at that moment. Unless `by_trying`, POSIX may say yes without a change: access(2)
+        knows of permissions, read-only mounts and the immutable flag, but not of Landlock, AppArmor and what some servers refuse.
 
         Raises:
             DiskError: the file system does not let this user do that.
         """
-        trusted = os.access in os.supports_effective_ids and os.path.isdir(directory)
+        trusted = not by_trying and os.access in os.supports_effective_ids and os.path.isdir(directory)
         if trusted and os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
             return
         path = os.path.join(directory, ".interlock-probe")

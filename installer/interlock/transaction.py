@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import posixpath
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ from interlock.staging import digest_of, discard, new_staging, staged, staged_ro
 from interlock.timings import span
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from interlock.declared import Declared
     from interlock.distribution import Installed
@@ -273,20 +274,33 @@ def _dependency_missing(
 
 def _carry_out(environment: Environment, change: Change, staging: str, disk: Disk, name: str) -> None:
     with span("commit", name):
-        _check_writable(environment, change, disk)
-        journal.perform(environment.path, _entry(change, staging, name), disk=disk)
+        entry = _entry(change, staging, name)
+        _check_writable(environment, change, _proven(entry.operations), disk)
+        journal.perform(environment.path, entry, disk=disk)
 
 
 def _entry(change: Change, staging: str, name: str) -> journal.Journal:
     return journal.Journal(staging, change.operations(staging), change.directories, name)
 
 
-def _check_writable(environment: Environment, change: Change, disk: Disk) -> None:
-    """Find out before the first rename what would be refused after it.
+def _proven(operations: Iterable[journal.Operation]) -> set[str]:
+    """Return the directories where a refusal comes in time: what is done up to then can be undone, or is nothing."""
+    found = set()
+    for verb, *paths in operations:
+        if verb == "retire":  # it makes a directory to put things aside
+            break
+        found.add(posixpath.dirname(paths[1] if verb in {"replace", "exchange"} else paths[0]))
+        if verb != "directory":
+            break
+    return found
+
+
+def _check_writable(environment: Environment, change: Change, proven: Collection[str], disk: Disk) -> None:
+    """Find out before the first rename what would be refused after it; for `proven` directories that rename tells as well.
 
     A directory can be renamed to another place only by one who may write into it.
     """
-    for relative in (*change.directories, *change.retires):
+    for relative in dict.fromkeys((*change.directories, *change.retires)):
         directory = environment.absolute(relative) if relative else environment.path
         if os.path.isdir(directory) and not os.path.islink(directory):
-            disk.probe(directory)
+            disk.probe(directory, by_trying=relative not in proven)

@@ -156,7 +156,7 @@ def test_a_probe_makes_a_file_where_the_system_does_not_tell(
     monkeypatch.setattr(os, "supports_effective_ids", set())
     (tmp_path / ".interlock-probe").write_bytes(b"")  # of a process that died in between
     before = tmp_path.stat().st_mtime_ns
-    disk.probe(str(tmp_path))
+    disk.probe(str(tmp_path), by_trying=False)
     assert os.listdir(tmp_path) == []
     assert tmp_path.stat().st_mtime_ns >= before
 
@@ -164,13 +164,14 @@ def test_a_probe_makes_a_file_where_the_system_does_not_tell(
 @pytest.mark.skipif(os.access not in os.supports_effective_ids, reason="there it makes a file")
 def test_a_probe_changes_nothing_where_the_system_tells(disk: Disk, tmp_path: Path) -> None:
     os.utime(tmp_path, ns=(1, 1))
-    disk.probe(str(tmp_path))
+    disk.probe(str(tmp_path), by_trying=False)
     assert tmp_path.stat().st_mtime_ns == 1
 
 
 @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="needs root and chattr")
+@pytest.mark.parametrize("by_trying", [True, False])
 @pytest.mark.parametrize("how", ["immutable", "read-only"])
-def test_a_probe_finds_what_root_may_not_do_either(disk: Disk, tmp_path: Path, how: str) -> None:
+def test_a_probe_finds_what_root_may_not_do_either(disk: Disk, tmp_path: Path, how: str, by_trying: bool) -> None:
     do, undo = (
         (["chattr", "+i"], ["chattr", "-i"])
         if how == "immutable"
@@ -180,7 +181,7 @@ def test_a_probe_finds_what_root_may_not_do_either(disk: Disk, tmp_path: Path, h
         pytest.skip(f"{do[0]} does not work here")
     try:
         with pytest.raises(DiskError, match=f"cannot write {tmp_path}: (Operation not permitted|Read-only)"):
-            disk.probe(str(tmp_path))
+            disk.probe(str(tmp_path), by_trying=by_trying)
     finally:
         subprocess.run([*undo, str(tmp_path)], check=True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,7 +18,7 @@ from interlock.changes import changes_to_install
 from interlock.durable import Disk
 from interlock.environment import Environment
 from interlock.errors import DiskError, UnsafePath
-from interlock.locks import Rank
+from interlock.locks import Rank, environment_lock_path, uv_lock_path
 from interlock.prepared import Prepared
 from interlock.staging import staged
 from interlock.transaction import commit, uninstall
@@ -274,9 +275,9 @@ class RefusingDisk(Disk):
         if self.refused == (operation, os.path.basename(path)):
             raise DiskError(f"cannot write {path}: Permission denied")
 
-    def probe(self, directory: str) -> None:
+    def probe(self, directory: str, *, by_trying: bool = True) -> None:
         self._check("probe", directory)
-        super().probe(directory)
+        super().probe(directory, by_trying=by_trying)
 
     def replace(self, source: str, destination: str) -> None:
         self._check("replace", destination)
@@ -307,6 +308,49 @@ def test_a_directory_that_may_not_be_written_is_found_out_before_anything_is_cha
     assert _state(environment) == set()
     os.chmod(scripts, 0o755)
     assert commit(prepared, environment.path, disk=DISK).changed
+
+
+# Landlock (Linux 5.19 and later): this process may change nothing but what is below the paths, whoever it is run by.
+CONFINED = """
+import ctypes, os, struct, sys
+from interlock.durable import Disk
+from interlock.errors import DiskError
+from interlock.prepared import load_prepared
+from interlock.transaction import commit
+prepared, environment, scripts, *paths = sys.argv[1:]
+libc, changes = ctypes.CDLL(None), 0b11111111110010
+ruleset = libc.syscall(444, struct.pack("Q", changes), 8, 0)
+for path in paths:
+    allowed = changes if os.path.isdir(path) else 2
+    libc.syscall(445, ruleset, 1, struct.pack("<Qi", allowed, os.open(path, os.O_PATH)), 0)
+libc.prctl(38, 1, 0, 0, 0)
+if ruleset < 0 or libc.syscall(446, ruleset, 0):
+    sys.exit("no Landlock")
+assert os.access(scripts, os.W_OK)
+try:
+    commit(load_prepared(prepared), environment, disk=Disk("fast"))
+except DiskError as error:
+    print(error.message)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Landlock is Linux's")
+def test_a_directory_is_tried_where_the_system_would_say_that_it_can_be_written(
+    tmp_path: Path, environment: Environment
+) -> None:
+    prepared = make_prepared(tmp_path / "p", environment, "core", files={"a.py": "1\n"}, scripts={"core": "#!x\n"})
+    scripts = environment.absolute(environment.layout.scripts)
+    with changing(environment.path, disk=DISK):
+        before = listing(environment)
+    open_for_it = [environment.site_packages[0], os.path.join(environment.path, ".interlock")]
+    open_for_it += [environment_lock_path(environment.path), uv_lock_path(environment.path)]
+    words = [prepared.path, environment.path, scripts, *open_for_it]
+    confined = subprocess.run([sys.executable, "-c", CONFINED, *words], capture_output=True, text=True, check=False)
+    if "no Landlock" in confined.stderr:
+        pytest.skip("no Landlock here")
+    assert (confined.stderr, confined.stdout) == ("", f"cannot write {scripts}: Permission denied\n")
+    assert listing(environment) == before
+    assert _state(environment) == set()
 
 
 @pytest.mark.parametrize("refused", [("replace", "a.py"), ("make_directory", "pkg")])
