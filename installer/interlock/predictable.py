@@ -41,6 +41,7 @@ class _Rules:
 NOT_SOURCE = frozenset(
     {".git", ".hg", ".mypy_cache", ".nox", ".pdm-build", ".pytest_cache", ".ruff_cache", ".tox", ".venv"}
 )
+EXCLUDED = frozenset({"exclude", "excludes", "source-exclude", "source-excludes", "wheel-exclude"})
 # Variables that name a file, or keep what an earlier build left.
 FOREIGN = frozenset({"DIST_EXTRA_CONFIG", "PDM_BUILD_NO_CLEAN"})
 # The beginnings of the names of variables that change what a backend writes.
@@ -81,7 +82,7 @@ def is_predictable(directory: str, installed: Mapping[str, str], settings: Mappi
         return False
     rules = RULES[name]
     own = {key: value for key, value in _table(pyproject, "tool", *rules.tool).items() if key not in NOT_READ}
-    if not own.keys() <= rules.keys or any(_leads_out(text) for text in _texts([project, own])):
+    if not own.keys() <= rules.keys or any(map(_leads_out, _texts([project, _taken_in(own)]))):
         return False
     # Some backends find licenses in hidden directories too, which are not read here.
     licenses = [project.get("license-files"), own.get("license-files")]
@@ -309,12 +310,23 @@ def _texts(data: object) -> Iterator[str]:
         yield data
     elif isinstance(data, dict):
         for key, value in data.items():
-            # What is left out is not read, wherever it is.
-            if "exclude" not in key or not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-                yield from _texts([key, value])
+            yield from _texts([key, value])
     elif isinstance(data, list):
         for one in data:
             yield from _texts(one)
+
+
+def _taken_in(data: Any) -> Any:
+    """Return a backend's table without its lists of what it leaves out; a directory for `data-files` may have any name."""
+    if isinstance(data, list):
+        return [_taken_in(one) for one in data]
+    if not isinstance(data, dict):
+        return data
+    return {
+        key: value if key == "data-files" else _taken_in(value)
+        for key, value in data.items()
+        if key not in EXCLUDED or list(_texts(value)) != value
+    }
 
 
 def _keys(data: object) -> Iterator[str]:

@@ -60,6 +60,7 @@ REFUSED = {
         '[tool.hatch.build.targets.wheel.force-include]\n"../data" = "core/data"',
         '[tool.hatch.build]\nbuilder = "mine"',
         '[project.optional-dependencies]\na = ["b @ {root:uri}/../b"]',
+        '[project.optional-dependencies]\nexclude = ["b @ {root:uri}/b"]',
         '[tool.hatch.build.targets.wheel.force-include]\n"./~/data" = "core/data"',
         '[tool.hatch.build.targets.wheel.force-include]\n"~" = "core/data"',
         '[tool.hatch.build.targets.wheel.shared-data]\n".tox/log" = "share/log"',
@@ -86,6 +87,7 @@ REFUSED = {
         '[tool.setuptools.package-dir]\n"" = "../src"',
         '[tool.setuptools]\nscript-files = ["x"]',
         "[tool.distutils.egg_info]\ntag_date = true",
+        '[tool.setuptools.data-files]\nexclude = ["../x"]',
         '[tool.setuptools]\nlicense-files = ["*/LICENSE"]',
     ],
     "uv_build": [
