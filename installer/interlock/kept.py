@@ -94,13 +94,14 @@ class Kept:
         environment = self._environment
         if environment is None or not is_predictable(self._directory, environment.installed(), self._settings):
             return ""
-        # A version says what is installed, but for a URL's: constraints can have some.
-        roots = environment.site_packages
-        if any(glob.glob(os.path.join(glob.escape(root), "*.dist-info", "direct_url.json")) for root in roots):
-            return ""
-        # The receipt says what is installed there, and which local projects that was made from.
+        # The receipt says which versions are installed there and which local projects that was made from, and each RECORD
+        # what is in them: another index, or a constraint with a URL, has something else of the same version.
+        roots = map(glob.escape, environment.site_packages)
+        records = sorted(path for root in roots for path in glob.glob(os.path.join(root, "*.dist-info", "RECORD")))
         try:
-            outer = [[path, _digest_of(path)] for path in [environment.receipt, *outer_files(self._directory)]]
+            outer = [
+                [path, _digest_of(path)] for path in [environment.receipt, *records, *outer_files(self._directory)]
+            ]
             # The number and the size of all of them are known before the first is read.
             found = list(_tree(self._directory))
             files = [[path, kind, _digest_of(full) if full else ""] for path, kind, full in found]

@@ -271,7 +271,7 @@ def test_a_cache_that_cannot_be_written_fails_no_build(tmp_path: Path, environme
     assert result.changed
 
 
-def test_what_came_from_an_address_has_no_version_to_trust(tmp_path: Path, cache: Path) -> None:
+def test_the_same_version_of_a_backend_with_other_content_is_another(tmp_path: Path, cache: Path) -> None:
     source, there = setuptools_project(tmp_path), setuptools_environment()
     files = [Path(path) for root in there.site_packages for path in Path(root).glob("setuptools-*.dist-info")]
     copied = tmp_path / "env" / files[0].relative_to(there.path)
@@ -279,9 +279,11 @@ def test_what_came_from_an_address_has_no_version_to_trust(tmp_path: Path, cache
     other = BuildEnvironment(
         str(tmp_path / "env"), there.python, there.scripts, there.key, there.receipt, there.interpreter
     )
-    assert Kept(str(source), other, {}, DISK).path
-    (copied / "direct_url.json").write_text("{}", encoding="utf-8")
-    assert not Kept(str(source), other, {}, DISK).path
+    before = Kept(str(source), other, {}, DISK)
+    assert before.path
+    with (copied / "RECORD").open("a", encoding="utf-8") as writer:
+        writer.write("setuptools/more.py,sha256=x,1\n")
+    assert Kept(str(source), other, {}, DISK)._digest != before._digest
 
 
 def test_a_name_that_is_no_unicode(tmp_path: Path, cache: Path) -> None:
