@@ -213,9 +213,25 @@ def _stamps(
     environments = {str(receipt["environment"]) for receipt in receipts.values() if receipt.get("edge") == "venv"}
     # One out directory has the stamps of several environments; which of them is this one, its venv edge says.
     others = environments - {environment.identity} if environment.identity in environments else set()
-    for path, receipt in receipts.items():
-        if str(receipt["environment"]) not in others:
+    own = {path: receipt for path, receipt in receipts.items() if str(receipt["environment"]) not in others}
+    # A stamp may be left of a build that is no more, by a version that called it otherwise: of several the newest counts.
+    newest: dict[tuple[str, str], int] = {}
+    for path, receipt in own.items():
+        newest[_subject(receipt)] = max(_time(path), newest.get(_subject(receipt), 0))
+    for path, receipt in own.items():
+        if _time(path) >= newest[_subject(receipt)]:
             yield from _stamp(path, receipt, installed, environment)
+
+
+def _subject(receipt: Mapping[str, object]) -> tuple[str, str]:
+    return str(receipt.get("edge")), normalize(str(receipt.get("name")))
+
+
+def _time(path: str) -> int:
+    try:
+        return os.stat(path).st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def _receipts(directory: str) -> Iterator[tuple[str, Mapping[str, object]]]:

@@ -196,11 +196,14 @@ def test_interrupted_commits(environment: Environment) -> None:
 def test_stamps_that_tell_of_something_else(environment: Environment, tmp_path: Path) -> None:
     stamps = tmp_path / "stamps"
 
-    def stamp(name: str, /, **receipt: str) -> str:
+    def stamp(name: str, /, started_ns: int = 5, **receipt: str) -> str:
         path = str(stamps / (f"{name}__editable_install" if receipt["edge"] == "install" else f"{name}.stamp"))
-        write_stamp(path, receipt, started_ns=0, disk=DISK)
+        write_stamp(path, receipt, started_ns=started_ns, disk=DISK)
         return path
 
+    # What a version left that called the stamp otherwise.
+    stamp("sub/install", 4, edge="install", environment=environment.identity, name="third", version="1.3")
+    stamp("sub/deleted", 3, edge="install", environment="one that was deleted", name="third", version="1.2")
     stamp("fine", edge="install", environment=environment.identity, name="Third", version="1.5")
     stamp("prepared", edge="prepare", name="third", version="0")
     stamp("sub/venv", edge="venv", environment=environment.identity)
@@ -209,7 +212,7 @@ def test_stamps_that_tell_of_something_else(environment: Environment, tmp_path: 
     stamp("docs/venv", edge="venv", environment="of docs")
     stamp("docs/core", edge="install", environment="of docs", name="core", version="3")
     assert problems(environment, stamps=str(stamps)) == []
-    other = stamp("sub/other", edge="install", environment="another")
+    other = stamp("sub/other", edge="install", environment="another", name="other", version="1")
     old = stamp("sub/old", edge="install", environment=environment.identity, name="third", version="1.4")
     gone = stamp("gone", edge="install", environment=environment.identity, name="gone", version="1")
     found = {subject: detail for _, subject, detail in problems(environment, stamps=str(stamps))}
