@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 from interlock.errors import GraphError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from interlock_ninja.config import Configuration, EnvironmentConfig
     from interlock_ninja.graph import EnvironmentGraph, Node
@@ -71,7 +71,8 @@ def make_plan(configuration: Configuration, graphs: Sequence[EnvironmentGraph]) 
     """Lay out the edges of some environments of one workspace.
 
     Raises:
-        GraphError: an environment and a project make a name together that another project has.
+        GraphError: an environment and a project make a name together that another project has (or, for files, its capitals alone
+            differ).
     """
     occurrences = Counter(node.project.normalized for graph in graphs for node in graph.nodes)
     # "full" is the default of every edge, which INTERLOCK_DURABILITY may change for one run.
@@ -84,7 +85,8 @@ def make_plan(configuration: Configuration, graphs: Sequence[EnvironmentGraph]) 
         for edge in layout.edges():
             arguments = (*edge.arguments, *durability)
             planned = replace(edge, arguments=arguments, environment=graph.environment.name)
-            known = edges.setdefault(edge.stamp, planned)
+            # Stamps are files, and some file systems do not tell "core" from "Core".
+            known = edges.setdefault(edge.stamp.lower(), planned)
             # Environments share build environments, and nothing else.
             if known is not planned and edge.kind != "build-env":
                 raise _one_name(known, planned)
@@ -94,6 +96,7 @@ def make_plan(configuration: Configuration, graphs: Sequence[EnvironmentGraph]) 
                 name = f"{node.project.name}__editable_install"
                 shared.setdefault(name, []).extend(layout.complete(node.project.normalized))
     aliases += [Alias(name, tuple(stamps)) for name, stamps in shared.items()]
+    _check_aliases(aliases, edges.values())
     return Plan(tuple(edges.values()), tuple(aliases))
 
 
@@ -274,11 +277,25 @@ class _Layout:
             return absolute.replace(os.sep, "/")
 
 
+def _check_aliases(aliases: Sequence[Alias], edges: Iterable[Edge]) -> None:
+    """Raise a GraphError if what stands for several stamps is called as an edge is."""
+    named = {edge.target: edge for edge in edges if edge.target}
+    for alias in aliases:
+        if (edge := named.get(alias.name)) is not None:
+            raise _two(alias.name, f"{_where(edge)} and a project that is in several environments, or in a cycle")
+
+
 def _one_name(one: Edge, other: Edge) -> GraphError:
-    where = " and ".join(f"{each.project} in environment {each.environment!r}" for each in (one, other))
+    return _two(other.target, f"{_where(one)} and {_where(other)}")
+
+
+def _where(edge: Edge) -> str:
+    return f"{edge.project} in environment {edge.environment!r}"
+
+
+def _two(name: str, who: str) -> GraphError:
     return GraphError(
-        f"two edges of the graph would have one name, {other.target}: {where}",
-        advice="Rename the environment or the project.",
+        f"two edges of the graph would have one name, {name}: {who}", advice="Rename the environment or the project."
     )
 
 

@@ -196,6 +196,20 @@ def test_two_edges_of_one_name_are_refused() -> None:
         plan(graph(environment("a"), node(shared)), graph(environment("c"), node(shared), node(other)))
 
 
+def test_an_edge_that_is_called_as_what_stands_for_several_are_is_refused() -> None:
+    shared, other = node(project("b")), node(project("a__b", normalized="a-b"))
+    environments = [graph(environment(name), shared, other) for name in ("a", "c")]
+    with pytest.raises(GraphError, match=r"one name, a__b__editable_install: b in environment 'a' and a project that"):
+        plan(*environments)
+
+
+def test_stamps_that_differ_in_their_capitals_alone_are_refused() -> None:
+    """They are files in one directory, and some file systems take them for one."""
+    shared, other = project("b"), project("A__B", normalized="a-b")
+    with pytest.raises(GraphError, match=r"A__B__editable_prepare: b in environment 'a' and a-b in environment 'c'"):
+        plan(graph(environment("a"), node(shared)), graph(environment("c"), node(shared), node(other)))
+
+
 def test_a_named_engine_reaches_every_edge_that_runs_one() -> None:
     made = plan(graph(environment("venv"), node(project("core"))), engine="pip")
     for one in made.edges:
