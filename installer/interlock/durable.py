@@ -169,8 +169,8 @@ class Disk:
     def probe(self, directory: str, *, by_trying: bool = True) -> None:
         """Make sure that entries of a directory can be changed, by creating a file and removing it.
 
-        The caller keeps others from doing this at that moment. Unless `by_trying`, POSIX may say yes without a change: access(2)
-        knows of permissions, read-only mounts and the immutable flag, not of Landlock, AppArmor and what servers refuse.
+        The caller keeps others from doing this at that moment. Unless `by_trying`, access(2) may say yes without a change:
+        it knows of permissions, read-only mounts and the immutable flag, not of Landlock, AppArmor and what servers refuse.
 
         Raises:
             DiskError: the file system does not let this user do that.

@@ -71,8 +71,7 @@ def make_plan(configuration: Configuration, graphs: Sequence[EnvironmentGraph]) 
     """Lay out the edges of some environments of one workspace.
 
     Raises:
-        GraphError: an environment and a project make a name together that another project has (or, for files, its capitals alone
-            differ).
+        GraphError: an environment and a project make a name together that another project has, or that differs in its capitals.
     """
     occurrences = Counter(node.project.normalized for graph in graphs for node in graph.nodes)
     # "full" is the default of every edge, which INTERLOCK_DURABILITY may change for one run.
