@@ -21,6 +21,7 @@ from interlock.engine import find_engine
 from interlock.environment import open_environment, state_directory
 from interlock.errors import EngineError
 from interlock.inventory import editable_location
+from interlock.journal import sync_removal
 from interlock.locks import Rank, hold, uv_lock_path
 from interlock.requirement_files import read_requirement_files
 from interlock.workspace_names import read_workspace_names, withhold
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from interlock.environment import Environment
     from interlock.requirement_files import RequirementSet
 
-__all__ = ["Installation", "install_requirements"]
+__all__ = ["Installation", "engine_at_work", "install_requirements"]
 
 # uv goes on unlocked when it has waited that long for its lock (seconds; 300 unless told).
 UV_PATIENCE = "86400"
@@ -95,7 +96,7 @@ def install_requirements(
     read = [*wanted.files, *([private] if private else [])]
     environment = open_environment(path)
     chosen = find_engine(engine, interpreter=environment.interpreter) if wanted.requirements else None
-    with _changing(path, chosen, disk, lock_timeout) as environment:
+    with engine_at_work(path, chosen, disk, lock_timeout) as environment:
         if chosen is not None:
             try:
                 _run(chosen, environment, wanted, (files, constraints), names, directory, disk)
@@ -111,7 +112,7 @@ def install_requirements(
 
 
 @contextlib.contextmanager
-def _changing(path: str, engine: Engine | None, disk: Disk, timeout: float | None) -> Iterator[Environment]:
+def engine_at_work(path: str, engine: Engine | None, disk: Disk, timeout: float | None) -> Iterator[Environment]:
     """Hold the environment for the engine: uv's own lock too, unless it is uv that will take it."""
     uv = engine is not None and engine.name == "uv"
     with changing(path, disk=disk, timeout=timeout, subject="requirements", uv_lock=not uv) as environment:
@@ -120,6 +121,9 @@ def _changing(path: str, engine: Engine | None, disk: Disk, timeout: float | Non
             what = f"environment {environment.path} (uv's lock)"
             with hold(uv_lock_path(environment.path), Rank.UV, what=what, timeout=timeout):
                 pass
+        if engine is not None:
+            # An engine writes no journal that would take the place of one that comes back after a power loss.
+            sync_removal(environment.path, disk=disk)
         yield environment
 
 

@@ -23,8 +23,10 @@ from recorded_os import RecordedOs, Recorder
 
 from interlock import journal
 from interlock.durable import Disk
+from interlock.engine import find_engine
 from interlock.journal import Journal
 from interlock.platforms import Posix
+from interlock.requirements import engine_at_work
 from interlock.transaction import commit, uninstall
 
 pytestmark = [
@@ -277,6 +279,26 @@ def test_a_journal_that_comes_back_undoes_no_commit_that_came_since(world: World
     disk = Forgetful("sync_removal")
     recording = record(world, [lambda disk: commit(new, world.root, disk=disk), next_ones[what]], disk)
     assert disk.skipped == 2
+    assert not crash(world, recording, most=ROUNDS)[1]
+
+
+def test_a_journal_that_comes_back_undoes_nothing_that_an_engine_did_since(world: World) -> None:
+    """Its author was killed before he synced its removal, and uv and pip write none that would take its place."""
+    old = world.prepared("core", files={"a.py": "1\n", "b.py": "1\n"})
+    new = world.prepared("core", "2.0", files={"a.py": "2\n"})
+    commit(old, world.root, disk=Disk("fast"))
+    by_hand = os.path.join(world.environment.site_packages[0], "b.py")
+    disk, engine = Forgetful("sync_removal"), find_engine("pip", interpreter=world.environment.interpreter)
+
+    def requirements(disk: Disk) -> None:
+        if isinstance(disk, Forgetful):
+            disk.caller = ""  # another process, which forgets nothing
+        with engine_at_work(world.root, engine, disk, None):
+            disk.publish(by_hand, b"mine\n")
+
+    recording = record(world, [lambda disk: commit(new, world.root, disk=disk), requirements], disk)
+    recording.since = recording.history.steps  # both have returned
+    assert disk.skipped == 1
     assert not crash(world, recording, most=ROUNDS)[1]
 
 
