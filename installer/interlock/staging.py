@@ -152,7 +152,23 @@ def collect(directory: str, *, disk: Disk, by_process: bool = True) -> None:
         path = os.path.join(directory, name)
         match = _ENTRY.match(name)
         if match and ((by_process and not is_alive(int(match[1]))) or _is_old(path)):
-            _discard(path, disk)
+            _discard(_renamed(path, disk), disk)
+
+
+def _renamed(path: str, disk: Disk) -> str:
+    """Take away the name of a directory before what is in it, and return the new one.
+
+    Its process may live, where numbers say nothing of it (another container): half of what it staged is not to be found.
+    """
+    directory, name = os.path.split(path)
+    if name.startswith("."):
+        return path
+    hidden = os.path.join(directory, f".{name}")
+    try:
+        disk.replace(path, hidden)
+    except (OSError, DiskError):
+        return path
+    return hidden
 
 
 def _discard(path: str, disk: Disk) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import posixpath
 import shutil
@@ -210,6 +211,33 @@ def test_what_dead_processes_staged_is_removed(tmp_path: Path, environment: Envi
     (staging / f"{dead.pid}-00ff").mkdir()
     collect(str(staging), disk=DISK, by_process=False)
     assert (staging / f"{dead.pid}-00ff").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="only age tells there")
+def test_half_of_what_a_process_of_another_container_staged_is_not_found_by_it(
+    tmp_path: Path, environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever collects was killed, or refused, when some of the files were gone."""
+    prepared = make_prepared(tmp_path / "p", environment, "core", files={"a.py": "2\n"})
+    commit(make_prepared(tmp_path / "old", environment, "core", files={"a.py": "1\n"}), environment.path, disk=DISK)
+    staging = Path(journal.staging_directory(environment.path))
+    remove = os.unlink
+
+    def refuse(path: str, **more: int) -> None:
+        if os.path.basename(path) == "RECORD":
+            raise OSError(errno.EIO, "Input/output error", path)
+        remove(path, **more)
+
+    with ThreadPoolExecutor(1) as pool, changing(environment.path, disk=DISK):
+        future = pool.submit(commit, prepared, environment.path, disk=DISK)
+        while not list(staging.glob("*/.journal")):
+            time.sleep(0.001)
+        with monkeypatch.context() as patch:
+            patch.setattr("interlock.staging.is_alive", lambda _: False)
+            patch.setattr(os, "unlink", refuse)
+            collect(str(staging), disk=DISK)
+    assert future.result().changed
+    assert Path(environment.site_packages[0], "a.py").read_text(encoding="utf-8") == "2\n"
 
 
 def test_the_journal_of_another_commit_does_not_keep_what_was_staged(tmp_path: Path, environment: Environment) -> None:
