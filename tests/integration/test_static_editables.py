@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from interlock.prepared import load_prepared
 from interlock_runner import interlock, succeed, verify
 from monorepos import ProjectFacts, materialise
 
@@ -36,10 +37,11 @@ def make(root: Path, name: str, *dependencies: str) -> Path:
 
 
 def prepared(project: Path, environment: Path, output: Path, mode: str) -> dict[str, bytes]:
-    """Prepare a project, and return the files of that and its manifest."""
+    """Prepare a project, and return the files of that and the digest of its manifest."""
     line = succeed("prepare", project, "--venv", environment, "--output", output, "--editable", mode)
     assert ", by its backend: " not in line
-    return {str(file.relative_to(output)): file.read_bytes() for file in output.rglob("*") if file.is_file()}
+    found = load_prepared(str(output))
+    return {file.path: b"".join(parts) for file, parts in found.contents()} | {"digest": found.digest.encode()}
 
 
 @pytest.fixture
