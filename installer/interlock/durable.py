@@ -285,8 +285,9 @@ class Disk:
         """Return the file system's own present moment, in nanoseconds, or one shortly before it.
 
         Ninja compares file times with each other, and the kernel's coarse clock lags `time.time_ns()` by milliseconds:
-        so something is touched and asked. On Linux that is the directory, which gets the time that a new file would have
-        (utimensat(2), UTIME_NOW: on NFS the server's); elsewhere, and where that cannot be, a file is created and removed.
+        so something is touched and asked. On a disk of a Linux machine that is the directory: it gets the time that a new file
+        would have (utimensat(2), UTIME_NOW). Elsewhere, and where that cannot be, a file is created and removed: on sshfs a
+        directory would get the client's time, and files have the server's.
         """
         self.make_directory(directory)
         if sys.platform == "linux" and (moment := _touched(directory)):
@@ -333,7 +334,10 @@ class Disk:
 def _touched(directory: str) -> int:
     """Give a directory the present time of its file system, and return that; 0 where the file system does not do that."""
     try:
-        before = os.stat(directory).st_mtime_ns
+        status = os.stat(directory)
+        if not os.major(status.st_dev):  # no block device: a network, FUSE, layers, memory
+            return 0
+        before = status.st_mtime_ns
         os.utime(directory)
         moment = os.stat(directory).st_mtime_ns
     except OSError:

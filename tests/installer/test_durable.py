@@ -7,6 +7,7 @@ import errno
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -358,10 +359,28 @@ def test_the_clock_is_that_of_the_file_system(disk: Disk, tmp_path: Path) -> Non
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a file is made")
 def test_the_clock_makes_no_file(disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not os.major(tmp_path.stat().st_dev):
+        pytest.skip("this is no disk of this machine")
     monkeypatch.setattr(os, "open", None)
     os.utime(tmp_path, ns=(1, 1))
     before = time.time_ns()
     assert before - 10**9 < disk.clock_ns(str(tmp_path)) <= time.time_ns()
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not os.path.isdir("/dev/shm"), reason="needs what has no block device")
+def test_the_clock_is_that_of_files_where_a_directory_gets_the_clients_time(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on sshfs, whose files have the server's time; a client that is ahead would give stamps that no edit is newer than."""
+    utime = os.utime
+
+    def an_hour_ahead(path: str) -> None:
+        utime(path, ns=(time.time_ns() + 3600 * 10**9,) * 2)
+
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
+        monkeypatch.setattr(os, "utime", an_hour_ahead)
+        assert disk.clock_ns(directory) <= time.time_ns()
+        assert os.listdir(directory) == []
 
 
 @pytest.mark.parametrize("refuses", [True, False])
