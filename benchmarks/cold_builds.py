@@ -75,7 +75,7 @@ def _compare(
     cold = way or bench.product.build_cold
 
     def built() -> float:
-        bench.product.forget()
+        bench.product.forget(workspace)
         return cold(workspace)
 
     sides, notes = [], []

@@ -57,7 +57,7 @@ def breakdown(bench: Bench) -> Table:
                 bench.product.build_cold(workspace)  # so that there is a build environment, and a worker
                 workspace.clear()
                 if asked:
-                    bench.product.forget()
+                    bench.product.forget(workspace)
                 trace = workspace.root / "out-trace.json"
                 bench.product.run("build", "--root", workspace.root, "-j1", "--trace", trace)
             finally:

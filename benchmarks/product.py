@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -47,10 +46,10 @@ class Product:
         self.stop_workers()
         return self.build(workspace, *words)
 
-    def forget(self) -> None:
-        """Delete what interlock keeps of projects: the wheels and the answers of their backends, as before the first build."""
-        for name in ("build-requires", "editable-wheels"):
-            shutil.rmtree(Path(self.environ["INTERLOCK_CACHE_DIR"], name), ignore_errors=True)
+    def forget(self, workspace: Workspace) -> None:
+        """Take away what interlock keeps of projects: wheels and answers of their backends, as before the first build."""
+        kept = [Path(self.environ["INTERLOCK_CACHE_DIR"], name) for name in ("build-requires", "editable-wheels")]
+        workspace.set_aside(path for path in kept if path.exists())
 
     def sync_cold(self, workspace: Workspace) -> float:
         """Build a workspace from nothing without Ninja."""

@@ -21,7 +21,7 @@ from interlock.build_requirements import tree_name
 from interlock.cache import cache_directory
 from interlock.documents import parse_json
 from interlock.errors import DiskError
-from interlock.predictable import NOT_SOURCE, is_predictable, outer_files, variables
+from interlock.predictable import EGG_INFO, NOT_SOURCE, is_predictable, outer_files, variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,7 +92,8 @@ class Kept:
     def _current(self) -> str:
         """Return the SHA-256 (hex) of all that a build depends on; "" where that is not known."""
         environment = self._environment
-        if environment is None or not is_predictable(self._directory, environment.installed(), self._settings):
+        installed = environment.installed() if environment is not None else {}
+        if environment is None or not is_predictable(self._directory, installed, self._settings):
             return ""
         # The receipt says which versions are installed there and which local projects that was made from, and each RECORD
         # what is in them: another index, or a constraint with a URL, has something else of the same version.
@@ -103,7 +104,7 @@ class Kept:
                 [path, _digest_of(path)] for path in [environment.receipt, *records, *outer_files(self._directory)]
             ]
             # The number and the size of all of them are known before the first is read.
-            found = list(_tree(self._directory))
+            found = list(_tree(self._directory, egg_info="setuptools" not in installed))
             files = [[path, kind, _digest_of(full) if full else ""] for path, kind, full in found]
         except (OSError, _NotKept):
             return ""
@@ -120,10 +121,10 @@ class _NotKept(Exception):
     """A project whose files are too many, or lead out of it."""
 
 
-def _tree(directory: str) -> Iterator[tuple[str, int | str, str]]:
+def _tree(directory: str, *, egg_info: bool) -> Iterator[tuple[str, int | str, str]]:
     """Yield each file of a project: its path in there, its permission to run or where a link leads, and its full path.
 
-    In a stable order; the full path of a directory is "".
+    In a stable order; the full path of a directory is "". Without `egg_info`, such directories are left out.
 
     Raises:
         _NotKept: too many, or a directory that is a link.
@@ -145,6 +146,8 @@ def _tree(directory: str) -> Iterator[tuple[str, int | str, str]]:
                 # Backends copy the permissions of data and scripts, and flit_core refuses licenses that lead out.
                 yield path, os.path.realpath(entry.path) if entry.is_symlink() else status.st_mode & 0o111, entry.path
             else:
+                if not egg_info and entry.name.endswith(EGG_INFO) and not entry.is_symlink():
+                    continue
                 if entry.is_symlink() or entry.name == LARGE:
                     raise _NotKept
                 if entry.name != "__pycache__":

@@ -21,7 +21,7 @@ from interlock.static.backends import BACKENDS, INERT, SETTINGS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-__all__ = ["NOT_SOURCE", "is_predictable", "outer_files", "variables"]
+__all__ = ["EGG_INFO", "NOT_SOURCE", "is_predictable", "outer_files", "variables"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,9 @@ class _Rules:
 NOT_SOURCE = frozenset(
     {".git", ".hg", ".mypy_cache", ".nox", ".pdm-build", ".pytest_cache", ".ruff_cache", ".tox", ".venv"}
 )
+EGG_INFO = ".egg-info"
+"""What setuptools leaves in a project, and does not read there; nor is it data, as there are no `data-files`."""
+
 EXCLUDED = frozenset({"exclude", "excludes", "source-exclude", "source-excludes", "wheel-exclude"})
 # Variables that name a file, or keep what an earlier build left.
 FOREIGN = frozenset({"DIST_EXTRA_CONFIG", "PDM_BUILD_NO_CLEAN"})
@@ -50,7 +53,7 @@ VARIABLES = (
     *("SOURCE_DATE_EPOCH", "UV_"),
 )
 SECTIONS = re.compile(
-    r"metadata|options(\..*)?|bdist_wheel|tool:.*|(flake8|isort|mypy|pycodestyle|pydocstyle|coverage|pylint)(\W.*)?"
+    r"metadata|options(\.(?!data_files).*)?|bdist_wheel|tool:.*|(flake8|isort|mypy|pycodestyle|pydocstyle|coverage|pylint)(\W.*)?"
 )
 HATCH_VERSION = frozenset({"path", "pattern", "source"})
 HATCH_METADATA = frozenset({"allow-ambiguous-features", "allow-direct-references"})
@@ -111,7 +114,9 @@ def outer_files(directory: str) -> list[str]:
     return found
 
 
-def _setuptools(directory: str, _project: dict[str, Any], own: dict[str, Any]) -> bool:
+def _setuptools(directory: str, project: dict[str, Any], own: dict[str, Any]) -> bool:
+    if any(EGG_INFO in text for text in _texts([project, own])):
+        return False
     if any(os.path.exists(os.path.expanduser(f"~/{name}")) for name in (".pydistutils.cfg", "pydistutils.cfg")):
         return False
     # A date in the version, commands of somebody's own.
@@ -139,6 +144,7 @@ def _is_plain_setup_cfg(path: str) -> bool:
     return all(SECTIONS.fullmatch(section) for section in parser.sections()) and not any(
         name.replace("-", "_") in {"cmdclass", "setup_requires"}
         or "attr:" in value
+        or EGG_INFO in value
         or (name.startswith("license") and re.search(r"[*?\[]\S*[/\\]", value))
         or any(map(_leads_out, re.split(r"(?:\bfile:|[\s,=])+", value)))
         for name, value in items
@@ -218,7 +224,7 @@ RULES = {
         ("setuptools",),
         frozenset(
             {
-                *("data-files", "dynamic", "exclude-package-data", "include-package-data", "license-files"),
+                *("dynamic", "exclude-package-data", "include-package-data", "license-files"),
                 *(
                     "namespace-packages",
                     "package-data",
@@ -317,16 +323,12 @@ def _texts(data: object) -> Iterator[str]:
 
 
 def _taken_in(data: Any) -> Any:
-    """Return a backend's table without its lists of what it leaves out; a directory for `data-files` may have any name."""
+    """Return a backend's table without its lists of what it leaves out."""
     if isinstance(data, list):
         return [_taken_in(one) for one in data]
     if not isinstance(data, dict):
         return data
-    return {
-        key: value if key == "data-files" else _taken_in(value)
-        for key, value in data.items()
-        if key not in EXCLUDED or list(_texts(value)) != value
-    }
+    return {key: _taken_in(value) for key, value in data.items() if key not in EXCLUDED or list(_texts(value)) != value}
 
 
 def _keys(data: object) -> Iterator[str]:

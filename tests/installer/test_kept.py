@@ -165,7 +165,6 @@ def test_a_proof_of_what_has_no_static_answer_asks_the_backend(
         ("lib/build/__init__.py", "x"),
         ("venv/pyvenv.cfg", "x"),
         ("src/my_core/__pycache__/x.txt", "x"),
-        ("src/my_core.egg-info/x", "x"),
         (".env/pyvenv.cfg", "x"),
         (".svn/x.py", "x"),
         ("src/node_modules/x/x.js", "x"),
@@ -294,6 +293,19 @@ def test_a_name_that_is_no_unicode(tmp_path: Path, cache: Path) -> None:
         pytest.skip("this file system has no such names")
     keep(source)
     assert is_there(source)
+
+
+def test_what_setuptools_leaves_there_is_no_source(tmp_path: Path, environment: Environment, cache: Path) -> None:
+    source = setuptools_project(tmp_path)
+    left = source / "src" / "my_core.egg-info"
+    left.mkdir()
+    (left / "PKG-INFO").write_text("Version: 9\n", encoding="utf-8")
+    first, asked = build(source, environment, tmp_path / "first")
+    assert asked
+    shutil.rmtree(left)
+    second, asked = build(source, environment, tmp_path / "second")
+    assert not asked
+    assert second.prepared.digest == first.prepared.digest
 
 
 def test_a_change_without_a_new_time_or_size_is_seen(tmp_path: Path, cache: Path) -> None:

@@ -87,7 +87,8 @@ REFUSED = {
         '[tool.setuptools.package-dir]\n"" = "../src"',
         '[tool.setuptools]\nscript-files = ["x"]',
         "[tool.distutils.egg_info]\ntag_date = true",
-        '[tool.setuptools.data-files]\nexclude = ["../x"]',
+        '[tool.setuptools.data-files]\nshare = ["x"]',
+        '[tool.setuptools.dynamic]\ndescription = { file = "src/core.egg-info/x" }',
         '[tool.setuptools]\nlicense-files = ["*/LICENSE"]',
     ],
     "uv_build": [
@@ -203,6 +204,8 @@ def test_flit_reads_the_module(version: str, written: bool, tmp_path: Path) -> N
         ("[metadata]\nversion = attr: core.VERSION\n", False),
         ("[options]\nsetup_requires = other\nx = setup_requires\n", False),
         ("[build_ext]\ninplace = 1\n", False),
+        ("[options.data_files]\nshare = x\n", False),
+        ("[metadata]\ndescription = file: core.egg-info/x\n", False),
         ("[metadata]\nlong_description = file: ../README\n", False),
         ("[metadata]\nlong_description = file:../README\n", False),
         ("[metadata]\nurl = https://example.org/core\n", True),
