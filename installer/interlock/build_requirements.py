@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Gathered", "gather", "install_build_requirements", "source_tree", "tree_digest", "tree_files", "tree_name"]
 
-# What building a project leaves in its tree, or what is none of its source.
-NOT_SOURCE = frozenset({"__pycache__", "build", "dist", "node_modules"})
+# What is none of a project's source; and what building it leaves at the top of its tree: a package may have that name.
+NOT_SOURCE = frozenset({"__pycache__", "node_modules"})
+LEFT_AT_TOP = frozenset({"build", "dist"})
 
 
 def source_tree(directory: str, *, disk: Disk, timeout: float | None = None) -> contextlib.AbstractContextManager[None]:
@@ -152,6 +153,7 @@ def tree_files(directory: str) -> Iterator[str]:
             name
             for name in directories
             if name not in NOT_SOURCE
+            and (top != directory or name not in LEFT_AT_TOP)
             and not name.startswith(".")
             and not name.endswith(".egg-info")
             and not os.path.exists(os.path.join(top, name, "pyvenv.cfg"))

@@ -286,5 +286,8 @@ def test_what_builds_leave_in_a_tree_is_no_source(tmp_path: Path) -> None:
         (tmp_path / "tool" / name).write_text("", encoding="utf-8")
     assert tree_digest(str(tmp_path / "tool")) == before
     assert [Path(path).name for path in tree_files(str(tmp_path / "tool"))] == ["backend.py", "pyproject.toml"]
-    (tmp_path / "tool" / "more.py").write_text("", encoding="utf-8")
-    assert tree_digest(str(tmp_path / "tool")) != before
+    for name in ("more.py", "src/build/__init__.py"):
+        before = tree_digest(str(tmp_path / "tool"))
+        (tmp_path / "tool" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "tool" / name).write_text("", encoding="utf-8")
+        assert tree_digest(str(tmp_path / "tool")) != before
