@@ -72,13 +72,8 @@ def _compare(
     for_pip: int = 0,
 ) -> list[Row]:
     """Let interlock, with every backend run and with what it has kept of that, and all peers take turns."""
-    cold = way or bench.product.build_cold
-
-    def built() -> float:
-        bench.product.forget(workspace)
-        return cold(workspace)
-
-    sides, notes = [], []
+    sides: list[Callable[[], float]] = _ours(bench, workspace, way or bench.product.build_cold)
+    notes = []
     for peer, _ in rows:
         theirs, note = workspace, ""
         if peer.label.startswith("pip") and len(workspace.graph) > for_pip + 1:
@@ -87,11 +82,21 @@ def _compare(
         sides.append(partial(_scaled, peer, theirs, len(workspace.graph) / len(theirs.graph)))
         notes.append(note)
     say = f"{len(workspace.graph)} of {workspace.backend}: all built, kept, {', '.join(peer.label for peer, _ in rows)}"
-    first, ours, *others = alternate(bench.rounds, built, lambda: cold(workspace), *sides, say=say, warm=False)
+    first, ours, *others = alternate(bench.rounds, *sides, say=say, warm=False)
     return [
         Row(peer.label, ours, found, compare=compare, target=target, note=note, built=first)
         for (peer, target), found, note in zip(rows, others, notes, strict=True)
     ]
+
+
+def _ours(bench: Bench, workspace: Workspace, cold: Callable[[Workspace], float]) -> list[Callable[[], float]]:
+    """Return the two builds of interlock: with every backend run, and with what that has left."""
+
+    def built() -> float:
+        bench.product.forget(workspace)
+        return cold(workspace)
+
+    return [built, partial(cold, workspace)]
 
 
 def _scaled(peer: Peer, workspace: Workspace, factor: float) -> float:
@@ -184,13 +189,13 @@ def sizes(bench: Bench) -> Table:
             break
         workspace = layered(bench.directory(), count, "setuptools")
         names = [name for name in sides if last[name] * 2 <= bench.budget]
-        rows = _compare(bench, workspace, [(sides[name], None) for name in names])
-        for name, row in zip(names, rows, strict=True):
+        found = _compare(bench, workspace, [(sides[name], None) for name in names]) if names else []
+        for name, row in zip(names, found, strict=True):
             row.label, row.keys = f"{count}, {name}", {"projects": count, "peer": name}
             last[name] = row.theirs[-1]
-        table.rows += rows
+            table.rows.append(row)
         if not names:
-            ours = alternate(bench.rounds, partial(bench.product.build_cold, workspace), warm=True)[0]
-            note = "peers: too long for --budget"
-            table.rows.append(Row(f"{count}", ours, keys={"projects": count, "peer": ""}, note=note))
+            first, ours = alternate(bench.rounds, *_ours(bench, workspace, bench.product.build_cold), warm=False)
+            keys, note = {"projects": count, "peer": ""}, "peers: too long for --budget"
+            table.rows.append(Row(f"{count}", ours, built=first, keys=keys, note=note))
     return table
