@@ -18,6 +18,7 @@ from interlock.client import settled
 from interlock.documents import parse_json
 from interlock.errors import DiskError
 from interlock.inputs import project_inputs, read_pyproject
+from interlock.static.backends import BACKENDS
 
 if TYPE_CHECKING:
     from interlock.build_environment import BuildEnvironment
@@ -29,16 +30,7 @@ __all__ = ["build_requires", "known_answers"]
 SCHEMA = 1
 
 # Their answers depend on the project's configuration; those of others on programs that are there, or not (cmake).
-PREDICTABLE = frozenset(
-    {
-        "flit_core.buildapi",
-        "hatchling.build",
-        "pdm.backend",
-        "poetry.core.masonry.api",
-        "setuptools.build_meta",
-        "uv_build",
-    }
-)
+PREDICTABLE = frozenset(BACKENDS)
 CODE = ("setup.py", "hatch_build.py", "hatch.toml", "pdm_build.py")
 """Files that make the answer that of a program, or may name one."""
 

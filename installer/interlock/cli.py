@@ -59,7 +59,7 @@ COMMANDS = {
         "interlock_gn.commands.check",
         "find requirements between projects that BUILD.gn files do not declare",
     ),
-    "cache": ("interlock.commands.cache", "look after the cached build environments"),
+    "cache": ("interlock.commands.cache", "look after the cache"),
 }
 HELP_WIDTH = 100
 USAGE_ERROR = 2

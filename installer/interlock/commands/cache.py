@@ -1,7 +1,8 @@
-"""Look after the cached build environments.
+"""Look after the cache: build environments, and what build backends made and said.
 
     interlock cache dir                         print where the cache is
-    interlock cache prune [--older-than DAYS]   delete build environments that were not used for some days (30)
+    interlock cache prune [--older-than DAYS]   delete build environments that were not used for some days (30),
+                                                and wheels and answers of backends that are as old
     interlock cache clean                       delete all of them, and what is known about interpreters
 
 An environment is deleted under its lock, never while a build uses it: prune leaves it then, clean waits. What is deleted
