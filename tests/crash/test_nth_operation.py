@@ -255,7 +255,7 @@ def test_an_install_with_faults_that_the_kernel_gives(
 
     sweep = Sweep("install, strace", world, install_words(world, new.path), run)
     sweep.start()
-    numbers = {"fsync": 24, "rename": 7}  # of an upgrade; a number too high would be no fault, and fail
+    numbers = {"fsync": 21, "rename": 8}  # of an upgrade; a number too high would be no fault, and fail
     for at in range(1, numbers["rename"] + 1, 2 if ROUNDS else 1):
         sweep.disturb(at, 0)
     for at in range(1, numbers["fsync"] + 1, 5 if ROUNDS else 1):
