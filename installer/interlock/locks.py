@@ -143,10 +143,12 @@ def hold(
         yield
     finally:
         if os.getpid() == process:
-            _held.locks.remove((rank, path))
-            if noted:
-                clear_note(target)
-            release()
+            try:
+                _held.locks.remove((rank, path))
+                if noted:
+                    clear_note(target)
+            finally:  # a second interrupt comes whenever it likes
+                release()
 
 
 def inherited() -> tuple[int, ...]:

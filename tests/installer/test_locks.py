@@ -443,6 +443,22 @@ def test_a_wait_can_be_interrupted(tmp_path: Path) -> None:
 
 
 @POSIX
+def test_an_interrupt_while_the_lock_is_given_back_gives_it_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: int | str) -> None:
+        raise KeyboardInterrupt
+
+    lock = str(tmp_path / "x.lock")
+    with monkeypatch.context() as patch:
+        patch.setattr(locks, "clear_note", interrupted)
+        with pytest.raises(KeyboardInterrupt), hold(lock, Rank.ENVIRONMENT, what="it"):
+            pass
+    with hold(lock, Rank.ENVIRONMENT, what="it", timeout=0):
+        assert locks.inherited()
+
+
+@POSIX
 def test_a_lock_file_that_was_replaced_during_the_wait_is_not_believed(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     with held_elsewhere(path) as process:

@@ -439,7 +439,7 @@ def test_a_core_each(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 DRIVER = """
-import json, os, sys
+import json, os, signal, sys
 sys.path[:0] = {path!r}
 from pathlib import Path
 from small_builds import Listener, sync
@@ -450,9 +450,14 @@ class Begin(Listener):
             print("begin", flush=True)
         super().started(*facts)
 
-outcome = sync(Path({out!r}), jobs=2, listener=Begin() if {begin!r} else None)
-ran = [os.fsdecode(each.edge.output) for each in outcome.ran]
-print(json.dumps({{"status": outcome.status, "code": outcome.code, "ran": ran}}))
+try:
+    outcome = sync(Path({out!r}), jobs=2, listener=Begin() if {begin!r} else None)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ran = [os.fsdecode(each.edge.output) for each in outcome.ran]
+    ended = {{"status": outcome.status, "code": outcome.code, "ran": ran}}
+except KeyboardInterrupt:  # behind the last edge, where the build no longer heeds it; the command line says the same
+    ended = {{"status": "interrupted", "code": 130, "ran": []}}
+print(json.dumps(ended))
 """
 
 
