@@ -21,7 +21,15 @@ from interlock_ninja.generate import edge_command
 __all__ = ["EDGE", "Runtime", "children", "is_alive", "runtime_in_tmp", "wait_for"]
 
 EDGE = tuple(edge_command())
-PATIENCE = 60.0
+PATIENCE = 120.0
+
+# The command line, with patience for a worker that is not scheduled for seconds: a busy machine is no worker that is missing.
+PATIENT = f"""\
+import sys
+from interlock import cli, workers
+workers.ANSWERS_WITHIN = workers.ENDS_WITHIN = {PATIENCE}
+sys.exit(cli.main(sys.argv[1:]))
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +42,8 @@ class Runtime:
     """What starts each edge: `nice`, a shell."""
 
     def environ(self, **more: str) -> dict[str, str]:
-        own = {"XDG_RUNTIME_DIR": str(self.directory), "INTERLOCK_WORKER": "1", "INTERLOCK_WORKER_IDLE": "20"}
+        # Longer than any test: one that ends, with what it has counted, is a test's own wish.
+        own = {"XDG_RUNTIME_DIR": str(self.directory), "INTERLOCK_WORKER": "1", "INTERLOCK_WORKER_IDLE": "600"}
         environ = {**os.environ, **own, **self.more, **more}
         for name in {"PYTEST_CURRENT_TEST", "PYTHONUNBUFFERED"} - set(more):
             environ.pop(name, None)
@@ -58,7 +67,8 @@ class Runtime:
 
     def interlock(self, *words: str | Path, **environ: str) -> str:
         """Run the command `interlock`, which must succeed."""
-        command = [sys.executable, "-P", "-m", "interlock", *map(str, words)]
+        module = ("-c", PATIENT) if words[0] == "worker" else ("-m", "interlock")
+        command = [sys.executable, "-P", *module, *map(str, words)]
         return subprocess.check_output(command, env=self.environ(**environ), text=True)
 
     def workers(self) -> list[dict[str, Any]]:
@@ -91,7 +101,14 @@ def runtime_in_tmp(**more: str) -> Iterator[Runtime]:
         for pid in workers_of(directory):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: is_removed(directory))
+
+
+def is_removed(directory: Path) -> bool:
+    """Remove a directory; what is killed may still be about to remove a file of it, or to make one."""
+    with contextlib.suppress(OSError):
         shutil.rmtree(directory)
+    return not directory.exists()
 
 
 def workers_of(directory: Path) -> list[int]:

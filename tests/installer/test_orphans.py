@@ -42,7 +42,7 @@ WAITS = """
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -74,7 +74,7 @@ def test_an_engine_keeps_the_lock_of_the_environment(engine: str, tmp_path: Path
     lock = environment_lock_path(environment.path)
     assert is_locked(lock, Rank.ENVIRONMENT)
     (tmp_path / "go").touch()
-    with hold(lock, Rank.ENVIRONMENT, what="the environment", timeout=60):
+    with hold(lock, Rank.ENVIRONMENT, what="the environment", timeout=120):
         assert (tmp_path / "ended").exists()
 
 
@@ -123,7 +123,7 @@ def test_a_daemon_that_a_child_leaves_behind_keeps_nothing_locked(tmp_path: Path
     lock = str(tmp_path / "lock")
     with hold(lock, Rank.ENVIRONMENT, what="it"):
         assert len(inherited()) == 1
-        daemon = subprocess.Popen(["sleep", "60"], pass_fds=inherited())
+        daemon = subprocess.Popen(["sleep", "600"], pass_fds=inherited())
     try:
         assert inherited() == ()
         assert not is_locked(lock, Rank.ENVIRONMENT)

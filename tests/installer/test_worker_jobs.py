@@ -63,7 +63,7 @@ class Scripts:
         with out.open("wb") as stdout, err.open("wb") as stderr:
             job = self.start(*words, stdout=stdout.fileno(), stderr=stderr.fileno())
         try:
-            code = job.wait(60)
+            code = job.wait(120)
         finally:
             job.close()
         return code, out.read_bytes(), err.read_bytes()
@@ -106,7 +106,7 @@ def scripts(tmp_path: Path, module_runtime: dict[str, str]) -> Scripts:
         "print(sys.stdin.read() == '')",
         "import atexit; atexit.register(print, 'at the end'); print('before')",
         "import atexit; atexit.register(lambda: 1 / 0); sys.exit(3)",
-        "import threading; threading.Thread(target=lambda: (time.sleep(0.2), print('thread'))).start(); print('main')",
+        "from threading import *; Thread(target=lambda: (main_thread().join(), print('thread'))).start(); print('main')",
         "import threading; threading.Thread(target=time.sleep, args=(60,), daemon=True).start(); sys.exit(4)",
         "import concurrent.futures as c; p = c.ThreadPoolExecutor(2); print(p.submit(pow, 2, 3).result())",
         "import multiprocessing as m; p = m.get_context('fork').Process(target=print, args=('x',)); p.start(); p.join()",
@@ -145,7 +145,7 @@ def test_who_reads_the_output_waits_for_the_job_alone(scripts: Scripts) -> None:
         "import sys, time\nprint('x', flush=True)\ntime.sleep(float(sys.argv[1]))", encoding="utf-8"
     )
     long_read, long_write = os.pipe()
-    long = scripts.start(b"60", stdout=long_write)
+    long = scripts.start(b"600", stdout=long_write)
     os.close(long_write)
     assert os.read(long_read, 1) == b"x"  # it runs
     for _ in range(3):
@@ -154,12 +154,12 @@ def test_who_reads_the_output_waits_for_the_job_alone(scripts: Scripts) -> None:
         os.close(write)
         with open(read, "rb") as reader:
             assert reader.read() == b"x\n"  # to its end, while the other one runs
-        assert job.wait(60) == 0
+        assert job.wait(120) == 0
         job.close()
     long.kill()
     with open(long_read, "rb") as reader:
         assert reader.read().strip() == b""
-    assert long.wait(60) == -9
+    assert long.wait(120) == -9
     long.close()
 
 
@@ -198,7 +198,7 @@ def test_a_job_whose_worker_is_killed_is_killed_with_all_that_it_started(scripts
     worker = int(Path(f"/proc/{pids[0]}/stat").read_text().rpartition(")")[2].split()[1])
     os.kill(worker, signal.SIGKILL)
     with pytest.raises(WorkerLost):
-        job.wait(60)
+        job.wait(120)
     wait_for(lambda: not any(map(is_alive, pids)))
     job.close()
 
@@ -207,7 +207,7 @@ def test_a_job_whose_worker_is_killed_is_killed_with_all_that_it_started(scripts
 def test_a_signal_reaches_the_job_and_what_it_started(number: int, scripts: Scripts) -> None:
     job, pids = family(scripts)
     job.send_signal(number)
-    assert job.wait(60) == -number
+    assert job.wait(120) == -number
     job.close()
     wait_for(lambda: not any(map(is_alive, pids)))
 
@@ -222,7 +222,7 @@ def test_an_open_file_is_handed_on(scripts: Scripts) -> None:
     )
     with open(scripts.place / "lock", "w") as lock, open(scripts.place / "out", "w+b") as out:
         job = scripts.start(stdout=out.fileno(), more=(lock.fileno(),))
-        assert job.wait(60) == 0
+        assert job.wait(120) == 0
         job.close()
         out.seek(0)
         assert out.read() == b"True\n"
@@ -242,7 +242,7 @@ def test_where_the_directory_is_gone_the_job_is_refused(scripts: Scripts) -> Non
         )
     assert job is not None
     with pytest.raises(WorkerLost, match="nowhere"):
-        job.wait(60)
+        job.wait(120)
     job.close()
     assert scripts.forked()[:2] == (0, b"ran\n")
 
@@ -260,7 +260,7 @@ def test_a_variable_that_cannot_be_set_is_refused(scripts: Scripts) -> None:
         )
     assert job is not None
     with pytest.raises(WorkerLost):
-        job.wait(60)
+        job.wait(120)
     job.close()
 
 

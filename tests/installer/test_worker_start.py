@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -23,6 +24,7 @@ if sys.platform != "linux":
 sys.path.insert(0, str(Path(__file__).parent))
 from projects import make_project
 
+from interlock._worker_server import PATIENCE
 from worker_runtime import EDGE, Runtime, children, is_alive, runtime_in_tmp, wait_for, workers_of
 
 if TYPE_CHECKING:
@@ -67,10 +69,11 @@ def test_128_clients_at_once_start_one_worker(runtime: Runtime) -> None:
     assert runtime.served() == {"interlock": 128}
     assert len(main_processes(runtime)) == 1
     worker = runtime.worker("interlock")
+    # Two for a processor, and one more for each PATIENCE in which no job has ended: on a busy machine those are many.
+    assert worker["processes"] <= 1 + 2 * len(os.sched_getaffinity(0)) + 1 + worker["seconds"] / PATIENCE
     assert (
-        worker["processes"] <= 1 + 2 * len(os.sched_getaffinity(0)) + 10
-    )  # PATIENCE lets in some, if all else is busy
-    assert worker["memory"] < 150_000_000
+        worker["memory"] < 60_000_000 + 8_000_000 * worker["processes"]
+    )  # what it has loaded is theirs too, and counts once
 
 
 def test_one_that_has_nothing_to_do_ends(runtime: Runtime) -> None:
@@ -105,34 +108,39 @@ def test_who_comes_while_workers_are_killed_is_served(runtime: Runtime) -> None:
     def kill() -> None:
         while not over.wait(0.15):
             for pid in main_processes(runtime)[:1]:
-                os.kill(pid, signal.SIGKILL)
-                killed.append(pid)
+                with contextlib.suppress(ProcessLookupError):  # the one that has detached a worker ends by itself
+                    os.kill(pid, signal.SIGKILL)
+                    killed.append(pid)
 
     killer = threading.Thread(target=kill)
     killer.start()
     try:
-        for _ in range(4 * ROUNDS):
+        done = 0
+        while done < 4 * ROUNDS or not killed:
             all_succeed([start(runtime) for _ in range(24)])
+            done += 1
     finally:
         over.set()
         killer.join()
-    assert killed
     wait_for(lambda: len(main_processes(runtime)) <= 1)  # what they forked has gone with them
 
 
 @pytest.mark.stress
 def test_who_comes_while_workers_are_told_to_stop_is_served(runtime: Runtime) -> None:
     over = threading.Event()
+    stopped: list[str] = []
 
     def stop() -> None:
         while not over.wait(0.1):
-            runtime.interlock("worker", "stop")
+            stopped.append(runtime.interlock("worker", "stop"))
 
     stopper = threading.Thread(target=stop)
     stopper.start()
     try:
-        for _ in range(4 * ROUNDS):
+        done = 0
+        while done < 4 * ROUNDS or not any(stopped):
             all_succeed([start(runtime) for _ in range(16)])
+            done += 1
     finally:
         over.set()
         stopper.join()
@@ -197,7 +205,7 @@ def test_a_signal_before_a_job_begins_is_its_own(runtime: Runtime) -> None:
     client.send_signal(signal.SIGTERM)
     time.sleep(0.3)
     os.kill(idle, signal.SIGCONT)
-    client.communicate(timeout=60)
+    client.communicate(timeout=120)
     assert client.returncode in {0, -signal.SIGTERM}  # it may have ended by then
     runtime.succeed(*JOB)
 
