@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -220,12 +220,25 @@ def test_a_command_that_is_killed_gives_the_code_a_shell_would(environment: Envi
 
 
 @POSIX
+def test_an_interrupt_while_the_command_starts_is_its_own_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    assert run.become([sys.executable, "-c", "raise SystemExit(5)"], dict(os.environ), wait=True) == 5
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@POSIX
 def test_an_interrupt_is_the_commands_to_handle(environment: Environment, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "started")
     code = (
         "import sys, time\n"
         "try:\n"
-        f"    open({str(tmp_path / 'started')!r}, 'w').close(); time.sleep(60)\n"
+        f"    open({str(tmp_path / 'started')!r}, 'w').close(); time.sleep(600)\n"
         "except KeyboardInterrupt:\n"
         "    sys.exit(5)\n"
     )

@@ -173,11 +173,14 @@ def _wait(command: list[str], variables: dict[str, str]) -> int:
     import signal
     import subprocess
 
-    with subprocess.Popen(command, env=variables) as child:
-        # The terminal sends its interrupt to the child too: it decides what to do, and we report what it says.
-        previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
+    # The terminal sends its interrupt to the child too: it decides what to do, and we report what it says. From before its
+    # start on, and by a handler, which a child does not inherit; an interrupt that is ignored (nohup) stays so for both.
+    previous = signal.getsignal(signal.SIGINT)
+    if previous != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        with subprocess.Popen(command, env=variables) as child:
             code = child.wait()
-        finally:
-            signal.signal(signal.SIGINT, previous)
+    finally:
+        signal.signal(signal.SIGINT, previous)
     return 128 - code if code < 0 else code
