@@ -38,6 +38,9 @@ class Index:
             "UV_NO_CONFIG": "1",
             "UV_NO_CACHE": "1",
             "PIP_NO_CACHE_DIR": "1",
+            # A request that is made once more on a busy machine would be one too many in `asked`.
+            "PIP_DEFAULT_TIMEOUT": "300",
+            "UV_HTTP_TIMEOUT": "300",
             "no_proxy": "127.0.0.1",
         }
 

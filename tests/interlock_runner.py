@@ -59,8 +59,15 @@ def started(command: Sequence[str | Path], **options: Any) -> Iterator[subproces
 
 
 def kill_session(leader: int) -> None:
-    """Kill all processes of a session (POSIX): Ninja gives every edge a process group of its own."""
-    listed = subprocess.run(["ps", "-o", "pid=", "-s", str(leader)], capture_output=True, text=True, check=False)
-    for pid in [leader, *map(int, listed.stdout.split())]:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    """Kill all processes of a session (POSIX): Ninja gives every edge a process group of its own.
+
+    Until there are none: those that are still to be killed start others meanwhile.
+    """
+    command = ["ps", "-o", "pid=,stat=", "-s", str(leader)]
+    pids = [leader]
+    while pids:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
+        pids = [int(pid) for pid, state in map(str.split, listed) if state[0] not in "ZX"]

@@ -35,7 +35,8 @@ class Machine:
         subprocess.run(["mount", "-o", "loop", str(self.image), str(self.mount_point)], check=True)
 
     def unmount(self) -> None:
-        for _ in range(100):
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
             if subprocess.run(["umount", str(self.mount_point)], capture_output=True, check=False).returncode == 0:
                 return
             time.sleep(0.05)  # a process that was killed may still have a file open

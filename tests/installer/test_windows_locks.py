@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from interlock import locks
 from interlock.errors import LockTimeout, LockUnavailable
 from interlock.lock_state import _windows_attempt
 from interlock.locks import _Wait, _windows_acquire
@@ -45,21 +44,19 @@ def test_a_writer_excludes_readers_and_writers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shared", [True, False])
-def test_a_long_wait_is_announced_and_ends(tmp_path: Path, shared: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_long_wait_is_announced_and_ends(
+    tmp_path: Path, shared: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = str(tmp_path / "lock")
-    held = threading.Event()
+    release = acquire(path, "it", None, False)
+    announce = locks._announce
 
-    def hold() -> None:
-        release = acquire(path, "it", None, False)
-        held.set()
-        time.sleep(1.4)
+    def announced(wait: _Wait) -> None:
+        announce(wait)
         release()
 
-    holder = threading.Thread(target=hold)
-    holder.start()
-    held.wait()
+    monkeypatch.setattr(locks, "_announce", announced)
     acquire(path, "it", None, shared)()
-    holder.join()
     assert capsys.readouterr().err.count("waiting for it") == 1
 
 
