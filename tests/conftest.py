@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from interlock.workers import stop_workers
 
@@ -20,7 +21,19 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 
 # A developer's shell may have any of these, and each changes what a child process does.
-INHERITED = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "NINJA_STATUS", "NINJAFLAGS", "MAKEFLAGS", "UV_PYTHON")
+INHERITED = (
+    *("VIRTUAL_ENV", "NINJA_STATUS", "NINJAFLAGS", "MAKEFLAGS", "UV_PYTHON"),
+    *("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"),
+)
+
+# No example fails for the time that it takes, nor another one each time; INTERLOCK_TEST_ROUNDS looks further.
+settings.register_profile(
+    "patient",
+    deadline=None,
+    derandomize="INTERLOCK_TEST_ROUNDS" not in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("patient")
 
 
 # The path of a socket has 107 bytes, and ours has 40 after this.
