@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,13 +32,14 @@ __all__ = [
     "ninja_would_run",
     "sync",
     "sync_would_run",
+    "touch",
     "write_build",
 ]
 
 EDGE = r"""#!/bin/sh
 stamp=$1; depfile=$2; shift 2
 echo "$stamp" >> attempts.txt
-if [ -e "$stamp.slow" ]; then echo "$$" > "$stamp.pid"; sleep 30; fi
+if [ -e "$stamp.slow" ]; then echo "$$" > "$stamp.pid"; sleep 600; fi
 if [ -e "$stamp.fail" ]; then echo "cannot make $stamp"; exit 3; fi
 new=$(for input in "$@"; do head -n 1 "$input" || exit 4; done) || exit 4
 echo "$stamp: $(cat "$stamp.reads")" > "$depfile.$$" && mv "$depfile.$$" "$depfile"
@@ -144,6 +146,19 @@ def attempts(out: Path) -> list[str]:
     lines = file.read_text(encoding="utf-8").split() if file.exists() else []
     file.unlink(missing_ok=True)
     return sorted(lines)
+
+
+def touch(path: Path, text: str | None = None) -> None:
+    """Make a file newer than all that is beside it, with another text perhaps.
+
+    For some milliseconds all that is written gets one time: an edit right after a build is no newer than the build's last file.
+    """
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    newest = max(each.stat().st_mtime_ns for each in (path.parent, *path.parent.iterdir()))
+    while path.stat().st_mtime_ns <= newest:
+        time.sleep(0.001)
+        os.utime(path)
 
 
 def copy(source: Path, destination: Path) -> Path:

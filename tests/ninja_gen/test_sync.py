@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from interlock.durable import Disk
 from interlock.errors import DiskError, InterlockError, LockTimeout, UsageError
 from interlock_ninja.commands.build import ninja_program
-from interlock_ninja.sync import GRACE, alone, default_jobs
+from interlock_ninja.sync import alone, default_jobs
 from small_builds import (
     Listener,
     SmallEdge,
@@ -29,6 +29,7 @@ from small_builds import (
     ninja_would_run,
     sync,
     sync_would_run,
+    touch,
     write_build,
 )
 
@@ -162,12 +163,12 @@ def test_an_unchanged_stamp_stops_the_wave(tmp_path: Path) -> None:
     out = write_build(tmp_path / "out", DIAMOND)
     sync(out)
     attempts(out)
-    os.utime(out / "core.txt")
+    touch(out / "core.txt")
     outcome = sync(out)
     assert attempts(out) == ["core"]
     assert outcome.total == 1
     assert [ran.changed for ran in outcome.ran] == [False]
-    (out / "core.txt").write_text("other\n", encoding="utf-8")
+    touch(out / "core.txt", "other\n")
     sync(out)
     assert attempts(out) == ["core", "left", "right", "top"]
 
@@ -176,7 +177,7 @@ def test_what_was_only_read_counts(tmp_path: Path) -> None:
     out = write_build(tmp_path / "out", DIAMOND)
     sync(out)
     attempts(out)
-    os.utime(out / "read.txt")
+    touch(out / "read.txt")
     sync(out)
     assert attempts(out) == ["core"]
     (out / "read.txt").unlink()
@@ -188,7 +189,7 @@ def test_an_edit_while_an_edge_runs_is_not_lost(tmp_path: Path, ninja: str) -> N
     sync(out)
     text = (out / "edge.sh").read_text(encoding="utf-8")
     (out / "edge.sh").write_text(f"{text}sleep 0.05; echo edited > core.txt\n", encoding="utf-8")
-    os.utime(out / "core.txt")
+    touch(out / "core.txt")
     sync(out)
     assert sync_would_run(out) == ninja_would_run(ninja, out) == ["step core"]
 
@@ -271,7 +272,7 @@ def test_a_stamp_that_is_newer_than_what_was_recorded(tmp_path: Path, ninja: str
     """Somebody else has written it, with other inputs perhaps."""
     out = write_build(tmp_path / "out", DIAMOND)
     assert build(ninja, out).returncode == 0
-    os.utime(out / "aside")
+    touch(out / "aside")
     assert sync_would_run(out) == ninja_would_run(ninja, out) == ["step aside"]
 
 
@@ -343,27 +344,24 @@ def test_an_interrupt_ends_the_edges(tmp_path: Path, deaf: bool) -> None:
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(0.5)
         process.send_signal(signal.SIGTERM)
-    began = time.monotonic()
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert json.loads(output) == {"status": "interrupted", "code": 130, "ran": ["quick"]}
-    assert time.monotonic() - began < GRACE
     assert not alive(pid)
     assert (out / "slow").read_text(encoding="utf-8") == "of an earlier build\n"
     assert sync_would_run(out) == ["step slow"]
 
 
-def test_an_edge_that_is_interrupted_ends_all(tmp_path: Path) -> None:
+def test_an_edge_that_is_interrupted_ends_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As for Ninja 1.13; 1.11 takes it for a failure."""
+    monkeypatch.setattr("interlock_ninja.sync.GRACE", LONGER_THAN_ANY_TEST)
     out = write_build(tmp_path / "out", (SmallEdge("e0", ("s.txt",)), SmallEdge("slow", ("s.txt",))))
     script = (out / "edge.sh").read_text(encoding="utf-8")
     (out / "edge.sh").write_text(
         script.replace("new=", "[ $stamp = e0 ] && sleep 0.1 && exit 130\nnew="), encoding="utf-8"
     )
     (out / "slow.slow").touch()
-    began = time.monotonic()
     outcome = sync(out, jobs=2)
     assert (outcome.status, outcome.code, outcome.ran) == ("interrupted", 130, [])
-    assert time.monotonic() - began < GRACE
     (out / "slow.slow").unlink()
     assert "interrupted by user" in build(ninja_program(), out).stdout
 
@@ -379,7 +377,7 @@ def test_an_interrupt_at_any_moment(tmp_path: Path) -> None:
         assert process.stdout.readline() == "begin\n"
         time.sleep(moment / 1000)
         process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=30)
+        output, _ = process.communicate(timeout=PATIENCE)
         outcome = json.loads(output)
         assert outcome["status"] in {"interrupted", "done", "up-to-date"}
         left = sync_would_run(out)
@@ -416,11 +414,11 @@ def test_ninja_at_the_same_time_harms_no_log(tmp_path: Path, ninja: str) -> None
     out = write_build(tmp_path / "out", edges)
     if "usr/bin" in ninja:
         (out / ".ninja_log").write_bytes(b"# ninja log v5\n")
-    other = subprocess.Popen([ninja, "-C", out, "-j2"], stdout=subprocess.DEVNULL)
-    sync(out, jobs=2)
-    assert other.wait() == 0
+    with subprocess.Popen([ninja, "-C", out, "-j2"], stdout=subprocess.DEVNULL) as other:
+        sync(out, jobs=2)
+        assert other.wait() == 0
     for number in range(12):
-        os.utime(out / f"r{number}.txt")
+        touch(out / f"r{number}.txt")
     attempts(out)
     assert set(sync_would_run(out)) == {f"step e{number}" for number in range(12)}
     assert build(ninja, out).returncode == 0
@@ -438,11 +436,18 @@ def test_a_core_each(monkeypatch: pytest.MonkeyPatch) -> None:
     assert default_jobs() == 5
 
 
+PATIENCE = 120.0
+# The seconds that edges have to end by themselves: none is killed where nobody is told twice, however slow the machine is.
+LONGER_THAN_ANY_TEST = 3600.0
+
 DRIVER = """
 import json, os, signal, sys
 sys.path[:0] = {path!r}
 from pathlib import Path
+import interlock_ninja.sync
 from small_builds import Listener, sync
+
+interlock_ninja.sync.GRACE = {grace!r}
 
 class Begin(Listener):
     def started(self, *facts):
@@ -463,13 +468,15 @@ print(json.dumps(ended))
 
 def driver(out: Path, *, begin: bool = False) -> subprocess.Popen[str]:
     """Start a build in a process of its own, which prints how it ended; with `begin` also that its first edge began."""
-    code = DRIVER.format(path=[str(Path(__file__).parents[1])], out=str(out), begin=begin)
+    path = [str(Path(__file__).parents[1])]
+    code = DRIVER.format(path=path, out=str(out), begin=begin, grace=LONGER_THAN_ANY_TEST)
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
 
 
 def until(path: Path) -> int:
     """Wait for the file with the number of a process."""
-    for _ in range(2000):
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
         if path.exists() and (text := path.read_text(encoding="utf-8")).endswith("\n"):
             return int(text)
         time.sleep(0.01)
