@@ -7,6 +7,7 @@ the output still open, keeps nobody waiting.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 import signal
@@ -16,12 +17,12 @@ import tempfile
 import threading
 import time
 from collections import deque
-from typing import IO, TYPE_CHECKING, NoReturn, Protocol, Self
+from typing import IO, TYPE_CHECKING, Protocol, Self
 
 from interlock.locks import inherited
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 __all__ = ["LAST_LINES", "Output", "end_running", "told_to_end"]
 
@@ -52,6 +53,13 @@ _running: set[Running] = set()
 _are_ended = threading.Event()
 
 
+class _Told:
+    """Whether an interrupt has come while the main thread starts a program, which is when it has to wait."""
+
+    waits = False
+    came = False
+
+
 class Output:
     """What programs print; a context manager, after which nothing is left of it."""
 
@@ -74,7 +82,8 @@ class Output:
             OSError: it does not start.
         """
         with told_to_end():
-            process = subprocess.Popen(
+            start = functools.partial(
+                subprocess.Popen,
                 list(command),
                 cwd=cwd,
                 env=env,
@@ -83,7 +92,7 @@ class Output:
                 stderr=subprocess.STDOUT,
                 pass_fds=inherited(),
             )
-            return _wait(process)
+            return _wait(start)
 
     def run_hook(self, command: Sequence[str], receipt: str, *, cwd: str, env: Mapping[str, str]) -> int:
         """Run a hook as `run` does, by a worker if there can be one for the build environment with this receipt.
@@ -100,7 +109,7 @@ class Output:
             job = submit_hook(command, receipt, cwd=cwd, environ=env, descriptors=descriptors)
             if job is not None:
                 try:
-                    return _wait(job)
+                    return _wait(lambda: job)
                 except WorkerLost:
                     self._file.seek(0)
                     self._file.truncate()
@@ -152,7 +161,9 @@ def told_to_end() -> Iterator[None]:
         yield
         return
     # A signal that the caller of this process has it ignore (nohup) stays ignored.
-    previous = {number: signal.getsignal(number) for number in _ENDING if signal.getsignal(number) is signal.SIG_DFL}
+    usual = (signal.SIG_DFL, signal.default_int_handler)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, *_ENDING)}
+    previous = {number: handler for number, handler in handlers.items() if handler in usual}
     for number in previous:
         signal.signal(number, _interrupt)
     try:
@@ -162,8 +173,25 @@ def told_to_end() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
+def _interrupt(*_: object) -> None:
+    if not _Told.waits:
+        raise KeyboardInterrupt
+    _Told.came = True
+
+
+@contextlib.contextmanager
+def _told_later() -> Iterator[None]:
+    """Let an interrupt wait for the end of the block: a program that is there, and nobody knows of, would never be ended."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _Told.came, _Told.waits = False, True
+    try:
+        yield
+    finally:
+        _Told.waits = False
+        if _Told.came:
+            raise KeyboardInterrupt
 
 
 def end_running() -> None:
@@ -172,17 +200,20 @@ def end_running() -> None:
     _end(list(_running))
 
 
-def _wait(process: Running) -> int:
-    _running.add(process)
-    if _are_ended.is_set():  # it was started at the moment in which all others were told to end
-        process.kill()
+def _wait(start: Callable[[], Running]) -> int:
+    started: list[Running] = []
     try:
+        with _told_later():
+            started.append(process := start())
+        _running.add(process)
+        if _are_ended.is_set():  # it was started at the moment in which all others were told to end
+            process.kill()
         return process.wait()
     except KeyboardInterrupt:
-        _end([process])
+        _end(started)
         raise
     finally:
-        _running.discard(process)
+        _running.difference_update(started)
 
 
 def _end(processes: Collection[Running]) -> None:
