@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,20 +104,16 @@ def test_a_configuration_that_cannot_be_read_is_noted(tmp_path: Path) -> None:
 
 @posix
 def test_each_file_system_is_tried_once(tmp_path: Path) -> None:
-    other = Path("/dev/shm")
-    if not other.is_dir() or other.stat().st_dev == tmp_path.stat().st_dev or not os.access(other, os.W_OK):
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev or not os.access(memory, os.W_OK):
         pytest.skip("needs a second file system")
     assert [title for title in examined(tmp_path)[1] if title == "cache"] == []
-
-    def entries() -> list[str]:
-        return [name for name in os.listdir(other) if not name.startswith("interlock-crash-")]  # of other tests
-
-    before = entries()
-    found = examined(tmp_path, INTERLOCK_CACHE_DIR=str(other / "not there" / "cache"))[1]
-    assert found["cache"]["locks"]["verdict"] == "ok"
-    assert entries() == before, "the cache directory is not made"
-    write_tree(tmp_path, {"interlock.toml": f'out = "{other}"\n'})
-    assert found["cache"]["locks"] == examined(cwd=tmp_path)[1]["out directory"]["locks"]
+    with tempfile.TemporaryDirectory(prefix="interlock-doctor-test-", dir=memory) as other:
+        found = examined(tmp_path, INTERLOCK_CACHE_DIR=os.path.join(other, "not there", "cache"))[1]
+        assert found["cache"]["locks"]["verdict"] == "ok"
+        assert os.listdir(other) == [], "the cache directory is not made"
+        write_tree(tmp_path, {"interlock.toml": f'out = "{other}"\n'})
+        assert found["cache"]["locks"] == examined(cwd=tmp_path)[1]["out directory"]["locks"]
 
 
 def test_a_cache_that_is_not_there_is_not_made(tmp_path: Path) -> None:
