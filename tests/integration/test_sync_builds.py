@@ -18,9 +18,23 @@ from interlock_runner import interlock, kill_session, succeed, verify
 from monorepos import materialise
 from trees import pyproject, write_tree
 
+PATIENCE = 120.0
+
 # Of builds that fail or end early, with what takes long.
 SLOW_BACKEND = '[build-system]\nrequires = []\nbuild-backend = "slow"\nbackend-path = ["."]\n'
-SLOW = "import os, pathlib, time\npathlib.Path('pid').write_text(f'{os.getpid()}\\n')\ntime.sleep(60)\n"
+SLOW = "import os, pathlib, time\npathlib.Path('pid').write_text(f'{os.getpid()}\\n')\ntime.sleep(600)\n"
+# Builds when somebody has seen that it runs.
+SHOWN = """\
+import os, time
+from flit_core import buildapi
+from flit_core.buildapi import *
+
+def build_editable(*words):
+    end = time.monotonic() + 120
+    while not os.path.exists("seen") and time.monotonic() < end:
+        time.sleep(0.01)
+    return buildapi.build_editable(*words)
+"""
 
 
 def workspace(root: Path, *, configuration: str = "") -> Path:
@@ -236,23 +250,39 @@ def start(root: Path, *words: str) -> tuple[subprocess.Popen[str], int]:
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     file = root / "libs" / "slow" / "pid"
-    for _ in range(3000):
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
         if file.exists() and (text := file.read_text(encoding="utf-8")).endswith("\n"):
             return process, int(text)
         if process.poll() is not None:
             pytest.fail(str(process.communicate()))
         time.sleep(0.01)
-    pytest.fail("the backend never ran")
+    process.kill()
+    pytest.fail(f"the backend never ran: {process.communicate()}")
 
 
-def gone(pid: int) -> bool:
-    for _ in range(500):
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return True
+def wait_until_all_are_gone(root: Path, *pids: int) -> None:
+    """Wait until some processes have ended, and the jobs of workers in a directory: these are killed when their clients are."""
+    end = time.monotonic() + PATIENCE
+    while left := [pid for pid in pids if is_there(pid)] + at_work(root):
+        assert time.monotonic() < end, left
         time.sleep(0.01)
-    return False
+
+
+def is_there(pid: int) -> bool:
+    """Tell whether a process runs; of one that has ended, somebody may still have to learn."""
+    done = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return done.stdout.strip()[:1] not in {"", "Z", "X"}
+
+
+def at_work(root: Path) -> list[int]:
+    """Return the processes that are in a directory, or below it, where the system tells (Linux, where workers are)."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")) if sys.platform == "linux" else ():
+        with contextlib.suppress(OSError):
+            if Path(os.readlink(f"/proc/{name}/cwd")).is_relative_to(root.resolve()):
+                found.append(int(name))
+    return found
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
@@ -262,11 +292,11 @@ def test_an_interrupt_leaves_nothing_half_done(tmp_path: Path, ninja: str, numbe
     use(ninja, tmp_path)
     process, backend = start(tmp_path, "-j2")
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert "interrupted; nothing is left half-done" in errors
     assert "Traceback" not in errors
-    assert gone(backend)
+    wait_until_all_are_gone(tmp_path, backend)
     shutil.rmtree(tmp_path / "libs" / "slow")
     succeed("sync", "--root", tmp_path)
     verify(tmp_path / ".venv", ["core", "middle", "leaf", "other"])
@@ -281,8 +311,7 @@ def test_after_sigkill_both_go_on(tmp_path: Path, ninja: str) -> None:
     process.kill()
     process.communicate()
     kill_session(process.pid)
-    with contextlib.suppress(ProcessLookupError):  # a worker has done it already
-        os.kill(backend, signal.SIGKILL)
+    wait_until_all_are_gone(tmp_path, backend)
     shutil.rmtree(tmp_path / "libs" / "slow")
     copied = tmp_path.with_name(tmp_path.name + "-copy")
     succeed("gen", "--root", tmp_path)
@@ -322,6 +351,9 @@ def test_a_terminal_gets_a_bar(tmp_path: Path) -> None:
 
     workspace(tmp_path)
     (tmp_path / "libs" / "other" / "other.py").unlink()
+    system = '[build-system]\nrequires = ["flit_core>=3.11"]\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    text = pyproject("shown", build=system, more='description = "A project."')
+    write_tree(tmp_path / "libs" / "shown", {"pyproject.toml": text, "backend.py": SHOWN, "shown.py": ""})
     main, side = pty.openpty()
     environ = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
     command = [sys.executable, "-P", "-m", "interlock", "sync", "--root", str(tmp_path), "-k0"]
@@ -331,13 +363,15 @@ def test_a_terminal_gets_a_bar(tmp_path: Path) -> None:
     try:
         while part := os.read(main, 4096):
             shown += part
+            if b"prepare shown" in shown:
+                (tmp_path / "libs" / "shown" / "seen").touch()
     except OSError:  # Linux: the other side is closed
         pass
     os.close(main)
     assert process.wait() == 40
     text = shown.decode("utf-8", "replace")
     assert "━" in text
-    assert "prepare core" in text
+    assert (tmp_path / "libs" / "shown" / "seen").exists(), "what runs is shown while it runs"
     assert "FAILED: prepare other (exit code 40)" in text
     assert process.stderr is not None
     assert "1 edge failed" in process.stderr.read()

@@ -20,6 +20,7 @@ from trees import pyproject, write_tree
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 MS = 1_000_000
+PATIENCE = 120.0
 HEADER = b"# ninja log v7\n"
 OWN_BACKEND = '[build-system]\nrequires = ["flit_core>=3.11"]\nbuild-backend = "backend"\nbackend-path = ["."]\n'
 
@@ -198,14 +199,14 @@ def test_a_trace_takes_the_place_of_no_device_and_no_link(tmp_path: Path) -> Non
 @posix_only
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["INT", "TERM"])
 def test_a_build_that_is_interrupted_leaves_a_trace(tmp_path: Path, number: signal.Signals) -> None:
-    backend = "def build_editable(*a):\n    open('begun', 'w').close()\n    time.sleep(60)\n"
+    backend = "def build_editable(*a):\n    open('begun', 'w').close()\n    time.sleep(600)\n"
     root = workspace(tmp_path / "ws", backend)
     command = [sys.executable, "-P", "-m", "interlock", "build", "--root", root, "--trace", tmp_path / "t.json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True) as build:
         try:
-            wait_for(root / "leaf" / "begun")
+            wait_for(root / "leaf" / "begun", build)
             os.kill(build.pid, number)
-            said, _ = build.communicate(timeout=30)
+            said, _ = build.communicate(timeout=PATIENCE)
         finally:
             build.kill()
     assert build.returncode not in {0, -number}, said  # Ninja's, which it reports
@@ -213,9 +214,10 @@ def test_a_build_that_is_interrupted_leaves_a_trace(tmp_path: Path, number: sign
     assert not list((root / "out").glob(".interlock-spans*"))
 
 
-def wait_for(path: Path) -> None:
-    end = time.monotonic() + 60
+def wait_for(path: Path, build: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + PATIENCE
     while not path.exists():
+        assert build.poll() is None, build.communicate()
         assert time.monotonic() < end, f"{path} did not appear"
         time.sleep(0.01)
 
