@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import textwrap
 from pathlib import Path
 
@@ -63,8 +62,6 @@ def make_project(
 ) -> Path:
     """Write a project; `project` is more of its [project] table, `backend` more code of its backend."""
     directory.mkdir(parents=True, exist_ok=True)
-    # Python takes a file of the same size that is written in the same second for the one that it has compiled.
-    shutil.rmtree(directory / "__pycache__", ignore_errors=True)
     pyproject = PYPROJECT.format(requires=requires or [], name=name, version=version)
     (directory / "pyproject.toml").write_text(pyproject + textwrap.dedent(project), encoding="utf-8")
     code = BACKEND.format(name=name, version=version) + textwrap.dedent(backend)
