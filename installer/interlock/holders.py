@@ -157,8 +157,9 @@ def _was_there(noted: Holder) -> bool:
     """Tell whether a note's process is there, and is not another one that got its number later."""
     if not is_alive(noted.pid):
         return False
+    asked = time.time()  # before the age: this process may have to wait for its turn after that
     age = _age(noted.pid) if os.name == "posix" else None
-    return age is None or time.time() - age <= noted.since + 2
+    return age is None or asked - age <= noted.since + 2
 
 
 def _age(pid: int) -> float | None:

@@ -51,7 +51,7 @@ def test_whoever_holds_either_lock_keeps_a_change_out(path: str, lock: object) -
     with held(lock(path)):
         with pytest.raises(LockTimeout), changing(path, disk=DISK, timeout=0.2):
             pytest.fail("two at once")
-    with changing(path, disk=DISK, timeout=5):
+    with changing(path, disk=DISK, timeout=120):  # who gave up waiting may have it for a moment
         pass
 
 

@@ -176,10 +176,11 @@ time.sleep(600)
 IGNORES = "for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP): signal.signal(number, signal.SIG_IGN)"
 
 
-def hanging(place: Path) -> int:
-    """Wait until the backend hangs and return its process."""
+def hanging(place: Path, starter: subprocess.Popen[str]) -> int:
+    """Wait until the backend hangs and return its process; `starter` is what has it started."""
     note = place / "p" / "hanging"
     while not (note.exists() and note.read_text()):
+        assert starter.poll() is None, "it has ended"
         time.sleep(0.01)
     return int(note.read_text())
 
@@ -221,7 +222,7 @@ def test_an_edge_that_is_told_to_end_ends_its_backend(
     (place / "out").mkdir()
     make_project(place / "p", backend=hook(HANGS.format(ignore=ignore)))
     with started([*START, *words(place, environment)], stderr=subprocess.PIPE, process_group=0) as edge:
-        backend = hanging(place)
+        backend = hanging(place, edge)
         os.killpg(edge.pid, number) if group else os.kill(edge.pid, number)
         _, message = edge.communicate()
     assert (edge.returncode, message) == (130, "interlock: error: interrupted; nothing is left half-done\n")
@@ -244,7 +245,7 @@ def test_an_interrupted_ninja_ends_its_backends(
     build.write_text(f"rule prepare\n  command = {command} && touch $out\nbuild stamp: prepare\n", encoding="utf-8")
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with started([ninja, "-C", str(place)], process_group=0, **pipes) as process:
-        backend = hanging(place)
+        backend = hanging(place, process)
         edge = parent(backend)
         process.send_signal(number)
         output, _ = process.communicate()
@@ -330,7 +331,7 @@ def test_an_edge_that_is_killed_leaves_its_backend_the_locks(place: Path, enviro
     (place / "out").mkdir()
     make_project(place / "p", backend=hook(HANGS.format(ignore="")))
     with started([*START, *words(place, environment)], stderr=subprocess.DEVNULL) as edge:
-        backend = hanging(place)
+        backend = hanging(place, edge)
         edge.kill()
     try:
         result = interlock(*words(place, environment), "--lock-timeout", "0")

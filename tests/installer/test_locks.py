@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -30,6 +29,7 @@ from interlock.errors import LockOrderError, LockTimeout, LockUnavailable, Usage
 from interlock.inventory import inventory
 from interlock.lock_state import state
 from interlock.locks import Rank, environment_lock_path, hold, uv_lock_path
+from worker_runtime import wait_for
 
 if TYPE_CHECKING:
     from conftest import RequireTool
@@ -77,10 +77,12 @@ def test_it_is_had_once_the_holder_is_done(tmp_path: Path) -> None:
         release(process)
 
     with held_elsewhere(path) as process:
-        threading.Timer(0.2, end, [process]).start()
+        later = threading.Timer(0.2, end, [process])
+        later.start()
         with hold(str(path), Rank.ENVIRONMENT, what="x"):
             assert told
             assert not is_free(path)
+        later.join()
     assert is_free(path)
 
 
@@ -89,7 +91,7 @@ def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
     with held_elsewhere(path) as process:
         process.kill()
         process.wait()
-        with hold(str(path), Rank.ENVIRONMENT, what="x", timeout=5):
+        with hold(str(path), Rank.ENVIRONMENT, what="x", timeout=120):
             assert state(str(path)) == "exclusive"
 
 
@@ -183,7 +185,7 @@ def test_a_child_that_is_forked_during_a_wait_keeps_nothing_locked(tmp_path: Pat
     with held_elsewhere(path) as process:
         waiter = threading.Thread(target=wait)
         waiter.start()
-        wait_until(lambda: any(thread.name == f"lock {path}" for thread in threading.enumerate()))
+        wait_for(lambda: waits(path))
         assert process.stdin is not None
         if (child := os.fork()) == 0:
             os.close(writes)
@@ -218,8 +220,11 @@ def test_a_forked_child_that_lives_on_keeps_nothing_locked(tmp_path: Path) -> No
 
 
 @POSIX
-def test_who_waits_at_the_gate_comes_before_those_who_come_later(tmp_path: Path) -> None:
+def test_who_waits_at_the_gate_comes_before_those_who_come_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A writer waits for a reader: without a gate, the kernel would let in any number of readers before it."""
+    monkeypatch.setattr(locks, "GATE_PATIENCE", 500.0)  # this test may be slow
     path, gate = str(tmp_path / "lock"), str(tmp_path / "gate")
     order: list[str] = []
     threads = []
@@ -229,7 +234,7 @@ def test_who_waits_at_the_gate_comes_before_those_who_come_later(tmp_path: Path)
             thread.start()
             threads.append(thread)
             if name == "writer":
-                wait_until(lambda: state(gate) == "exclusive")
+                wait_for(lambda: state(gate) == "exclusive")
         # The late reader could have the lock itself now; it is behind the writer.
         assert is_free(tmp_path / "lock", shared=True)
         threads[1].join(0.3)
@@ -246,9 +251,15 @@ def come(path: str, gate: str, shared: bool, name: str, order: list[str]) -> Non
         order.append(name)
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    while not condition():
-        time.sleep(0.01)
+def waits(path: Path) -> bool:
+    """Tell whether a thread of this process waits for a lock, or will before it looks at anything else."""
+    return any(thread.name == f"lock {path}" for thread in threading.enumerate())
+
+
+@pytest.fixture
+def announces_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each wait be a long one, even one that is over before this process has come to wait."""
+    monkeypatch.setattr(locks, "WAIT_ANNOUNCED_AFTER", -1.0)
 
 
 @POSIX
@@ -259,11 +270,12 @@ def test_a_gate_that_cannot_be_had_is_done_without(tmp_path: Path) -> None:
 
 
 @POSIX
+@pytest.mark.usefixtures("announces_at_once")
 @pytest.mark.parametrize("limit", [None, 30.0])
 def test_a_stopped_process_at_the_gate_does_not_stop_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: float | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(locks, "GATE_PATIENCE", 1.2)
+    monkeypatch.setattr(locks, "GATE_PATIENCE", 0.2)
     path, gate = tmp_path / "lock", tmp_path / "gate"
     with held_elsewhere(gate) as stopped:
         with hold(str(path), Rank.ENVIRONMENT, what="x", timeout=limit, gate=str(gate)):
@@ -314,14 +326,15 @@ def test_a_note_is_in_the_file_that_is_locked(tmp_path: Path) -> None:
 
 
 @POSIX
+@pytest.mark.usefixtures("announces_at_once")
 def test_a_time_out_at_the_gate_names_who_holds_the_lock(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, gate = tmp_path / "lock", tmp_path / "gate"
     with held_elsewhere(path) as process, held_elsewhere(gate):
-        with pytest.raises(LockTimeout, match=f"x was locked for 1.1 s by process {process.pid} "):
-            with hold(str(path), Rank.ENVIRONMENT, what="x", timeout=1.1, gate=str(gate)):
+        with pytest.raises(LockTimeout, match=f"x was locked for 0.1 s by process {process.pid} "):
+            with hold(str(path), Rank.ENVIRONMENT, what="x", timeout=0.1, gate=str(gate)):
                 pass
     assert capsys.readouterr().err.count("waiting for x") == 1
-    assert is_free(path)
+    wait_for(lambda: is_free(path))  # the wait goes on in the kernel for a moment
 
 
 # Order
@@ -385,9 +398,17 @@ def test_a_variable_that_is_no_number_is_a_usage_error(tmp_path: Path, monkeypat
         pass
 
 
+def test_a_short_wait_is_not_announced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with held_elsewhere(tmp_path / "lock"), pytest.raises(LockTimeout):
+        with hold(str(tmp_path / "lock"), Rank.ENVIRONMENT, what="environment /e", timeout=0.05):
+            pass
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("announces_at_once")
 def test_a_long_wait_is_announced_once_with_the_holder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with held_elsewhere(tmp_path / "lock") as process, pytest.raises(LockTimeout):
-        with hold(str(tmp_path / "lock"), Rank.ENVIRONMENT, what="environment /e", timeout=1.3):
+        with hold(str(tmp_path / "lock"), Rank.ENVIRONMENT, what="environment /e", timeout=0.3):
             pass
     said = capsys.readouterr().err
     assert said.startswith(f"interlock: waiting for environment /e: held by process {process.pid} (interlock ")
@@ -400,7 +421,7 @@ def test_who_timed_out_does_not_get_the_lock_later(tmp_path: Path) -> None:
         with pytest.raises(LockTimeout), hold(str(path), Rank.ENVIRONMENT, what="x", timeout=0.05):
             pass
     # The wait goes on in the kernel for a moment: what it gets, it gives back at once.
-    with hold(str(path), Rank.ENVIRONMENT, what="x", timeout=30):
+    with hold(str(path), Rank.ENVIRONMENT, what="x", timeout=120):
         pass
     with held_elsewhere(path):
         pass
@@ -472,6 +493,7 @@ def test_a_lock_file_that_was_replaced_during_the_wait_is_not_believed(tmp_path:
 
         waiter = threading.Thread(target=wait)
         waiter.start()
+        wait_for(lambda: waits(path))
         path.unlink()
         path.write_bytes(b"")
         release(process)
@@ -498,7 +520,6 @@ def test_a_file_system_without_locks_is_refused(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    before = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
     with pytest.raises(LockUnavailable) as caught:
         with hold(str(tmp_path / "lock"), Rank.ENVIRONMENT, what="environment /e", shared=shared):
             pytest.fail("went on unlocked")
@@ -506,7 +527,15 @@ def test_a_file_system_without_locks_is_refused(
     assert caught.value.exit_code == 31
     assert "nothing is ever changed without the lock" in caught.value.advice
     if sys.platform == "linux":
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert str(tmp_path / "lock") not in open_files()
+
+
+def open_files() -> list[str]:
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):  # that of the listing, or of another thread
+            found.append(os.readlink(f"/proc/self/fd/{name}"))
+    return found
 
 
 @POSIX
@@ -701,5 +730,5 @@ def test_we_wait_for_uv(tmp_path: Path, uv: str) -> None:
         (tmp_path / "go").write_bytes(b"")
     _, said = process.communicate()
     assert process.returncode == 0, said
-    with hold(uv_lock_path(environment.path), Rank.UV, what="x", timeout=5):
+    with hold(uv_lock_path(environment.path), Rank.UV, what="x", timeout=120):
         assert Path(environment.site_packages[0], "slow.py").exists()
