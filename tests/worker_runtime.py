@@ -18,7 +18,17 @@ from typing import Any
 
 from interlock_ninja.generate import edge_command
 
-__all__ = ["EDGE", "Runtime", "children", "is_alive", "runtime_in_tmp", "wait_for"]
+__all__ = [
+    "EDGE",
+    "PATIENCE",
+    "Runtime",
+    "children",
+    "is_alive",
+    "main_workers",
+    "runtime_in_tmp",
+    "wait_for",
+    "workers_of",
+]
 
 EDGE = tuple(edge_command())
 PATIENCE = 120.0
@@ -120,6 +130,22 @@ def workers_of(directory: Path) -> list[int]:
             if os.fsencode(directory) + b"/" in command and b"_worker_script.py" in command:
                 found.append(int(name))
     return found
+
+
+def main_workers(directory: Path) -> list[int]:
+    """Return the workers of a directory without what they have forked.
+
+    Each process is asked for its parent: the kernel's list of children may leave out some while others end (proc(5)).
+    """
+    parents = {pid: parent_of(pid) for pid in workers_of(directory)}
+    return [pid for pid, parent in parents.items() if parent and parent not in parents]
+
+
+def parent_of(pid: int) -> int:
+    """Return the parent of a process, 0 where it has ended."""
+    with contextlib.suppress(OSError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return 0
 
 
 def children(pid: int) -> list[int]:

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from projects import make_project
 
 from interlock._worker_server import PATIENCE
-from worker_runtime import EDGE, Runtime, children, is_alive, runtime_in_tmp, wait_for, workers_of
+from worker_runtime import EDGE, Runtime, children, is_alive, main_workers, runtime_in_tmp, wait_for, workers_of
 
 if TYPE_CHECKING:
     from conftest import RequireTool
@@ -59,8 +59,7 @@ def all_succeed(processes: list[subprocess.Popen[str]]) -> None:
 
 def main_processes(runtime: Runtime) -> list[int]:
     """Return the workers, without the processes that they have forked."""
-    pids = workers_of(runtime.directory)
-    return [pid for pid in pids if not any(pid in children(parent) for parent in pids)]
+    return main_workers(runtime.directory)
 
 
 @pytest.mark.stress
