@@ -1,4 +1,7 @@
-"""What backends have answered: which requirements a build has besides those in [build-system] (PEP 517, PEP 660).
+"""What backends answer: which requirements a build has besides those in [build-system] (PEP 517, PEP 660).
+
+Of most projects that is known without asking: only data of their own could make it another one. What others have answered
+is noted:
 
     <cache>/build-requires/<digest>.json      a list of requirements
 
@@ -18,7 +21,8 @@ from interlock.client import settled
 from interlock.documents import parse_json
 from interlock.errors import DiskError
 from interlock.inputs import project_inputs, read_pyproject
-from interlock.static.backends import BACKENDS
+from interlock.predictable import CODE, is_predictable
+from interlock.static.backends import BACKENDS, is_known
 
 if TYPE_CHECKING:
     from interlock.build_environment import BuildEnvironment
@@ -31,8 +35,8 @@ SCHEMA = 1
 
 # Their answers depend on the project's configuration; those of others on programs that are there, or not (cmake).
 PREDICTABLE = frozenset(BACKENDS)
-CODE = ("setup.py", "hatch_build.py", "hatch.toml", "pdm_build.py")
-"""Files that make the answer that of a program, or may name one."""
+ASKING = frozenset({"dependencies", "require-runtime-dependencies", "require-runtime-features"})
+"""What hatchling's table has to say where a build requires more."""
 
 HARMLESS_HOOKS = frozenset({"vcs", "version"})
 """Hooks of hatchling that ask for nothing."""
@@ -41,13 +45,16 @@ HARMLESS_HOOKS = frozenset({"vcs", "version"})
 def build_requires(
     project: Project, environment: BuildEnvironment, settings: ConfigSettings, kind: Kind, disk: Disk
 ) -> list[str]:
-    """Return what a project's backend needs besides `requires`: as it has answered before, or by asking it.
+    """Return what a project's backend needs besides `requires`: as is known, as it has answered before, or by asking it.
 
     Raises:
         BackendError, BackendUnavailable: it was asked, and failed.
     """
     from interlock.hooks import HookEnvironment
 
+    certain = _known(project.directory, environment, settings) if kind == "editable" else None
+    if certain is not None:
+        return certain
     digest = _digest(project.directory, environment, settings, kind)
     path = os.path.join(known_answers(), f"{digest}.json")
     known = _read(path) if digest else None
@@ -65,6 +72,22 @@ def build_requires(
 def known_answers() -> str:
     """Return the directory of the answers that were noted."""
     return os.path.join(cache_directory(), "build-requires")
+
+
+def _known(directory: str, environment: BuildEnvironment, settings: ConfigSettings) -> list[str] | None:
+    """Return the answer of a backend that says the same of each project; None where it may say more of this one.
+
+    Setuptools asks for what is in `setup_requires`, flit_core for what a module needs that it has to import, pdm-backend for
+    setuptools where it runs that: no predictable project has any of these. What the backend refuses it refuses when it builds.
+    """
+    installed = environment.installed()
+    if not is_predictable(directory, installed, settings):
+        return None
+    pyproject = read_pyproject(directory)
+    backend = BACKENDS[_table(pyproject, "build-system")["build-backend"]]
+    build = _table(pyproject, "tool", "hatch", "build")
+    asks = any(ASKING & table.keys() for table in (build, *map(_as_table, _table(build, "targets").values())))
+    return None if asks or not is_known(backend, installed) else list(backend.hooks_require)
 
 
 def _read(path: str) -> list[str] | None:
@@ -112,4 +135,8 @@ def _has_hooks(pyproject: dict[str, Any]) -> bool:
 def _table(data: object, *names: str) -> dict[str, Any]:
     for name in names:
         data = data.get(name) if isinstance(data, dict) else None
+    return _as_table(data)
+
+
+def _as_table(data: object) -> dict[str, Any]:
     return data if isinstance(data, dict) else {}

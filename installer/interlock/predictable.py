@@ -14,14 +14,13 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from interlock.answers import CODE
 from interlock.inputs import module_files, package_directories, read_pyproject
 from interlock.static.backends import BACKENDS, INERT, SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-__all__ = ["EGG_INFO", "NOT_SOURCE", "is_predictable", "outer_files", "variables"]
+__all__ = ["CODE", "EGG_INFO", "NOT_SOURCE", "is_predictable", "outer_files", "variables"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +34,9 @@ class _Rules:
     keys: frozenset[str]
     check: Callable[[str, dict[str, Any], dict[str, Any]], bool]
 
+
+CODE = ("setup.py", "hatch_build.py", "hatch.toml", "pdm_build.py")
+"""Files that make what a backend says, or builds, that of a program, or may name one."""
 
 # What is none of a project's source, at its top: what all backends pass over when they look for packages. A project that
 # names one of these is not predictable, nor is one that takes all of its own directory for data.

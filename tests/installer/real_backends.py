@@ -37,6 +37,9 @@ def build(directory, output, settings):
         null = os.open(os.devnull, os.O_RDWR)
         for number in (0, 1, 2):
             os.dup2(null, number)
+        if not output:
+            ask = getattr(backend, "get_requires_for_build_editable", lambda settings: [])
+            return {"requires": ask(settings)}
         return {"wheel": backend.build_editable(output, settings)}
     except BaseException as error:
         return {"error": f"{type(error).__name__}: {error}"}
@@ -105,6 +108,13 @@ class RealBackend:
             members = [one for one in archive.infolist() if not one.is_dir() and not one.filename.endswith("/RECORD")]
             assert not [one.filename for one in members if (one.external_attr >> 16) & 0o100111 > 0o100000]
             return {one.filename: archive.read(one) for one in members}
+
+    def requires(self, directory: Path) -> list[str] | None:
+        """Return what it asks for to build an editable wheel; None where it refuses the project."""
+        self.stdin.write(json.dumps([str(directory), "", None]) + "\n")
+        self.stdin.flush()
+        answer: dict[str, list[str]] = json.loads(self.stdout.readline())
+        return answer.get("requires")
 
     def compare(self, directory: Path, output: Path, settings: Mapping[str, str] | None = None) -> str:
         """Return "" where the static answer is the backend's, and why there is none; a difference fails the test."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,10 +12,15 @@ from typing import Any
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
+from real_backends import MODULES, RealBackend, every_version, real_backend
+from test_predictable import DATA, REFUSED
+
 from interlock.answers import PREDICTABLE, build_requires, known_answers
 from interlock.cache import forget_files
 from interlock.durable import Disk
 from interlock.errors import BackendError
+from interlock.static.backends import BACKENDS
 
 DISK = Disk("fast")
 PYPROJECT = """\
@@ -58,11 +64,19 @@ def project(tmp_path: Path, backend: str = "setuptools.build_meta", more: str = 
 
 
 def ask(
-    project: Asked, key: str = "key", settings: Any = None, kind: Any = "editable", installed: str = "{}"
+    project: Asked,
+    key: str = "key",
+    settings: Any = None,
+    kind: Any = "editable",
+    installed: str = "{}",
+    versions: Any = (("setuptools", "1"),),
 ) -> list[str]:
+    """Ask, in a build environment whose backend is of a version of which nothing is known."""
     receipt = Path(project.directory).with_name("receipt.json")
     receipt.write_text(installed, encoding="utf-8")
-    environment: Any = SimpleNamespace(python="python", scripts="bin", receipt=str(receipt), key=key)
+    environment: Any = SimpleNamespace(
+        python="python", scripts="bin", receipt=str(receipt), key=key, installed=lambda: dict(versions)
+    )
     asked: Any = project
     return build_requires(asked, environment, settings or {}, kind, DISK)
 
@@ -252,3 +266,66 @@ def test_a_cache_that_cannot_be_written_fails_no_build(tmp_path: Path, cache: Pa
     cache.parent.mkdir()
     cache.write_text("", encoding="utf-8")  # where its directory would be
     assert ask(asked) == ["wheel"]
+
+
+# What makes a backend ask for more, or might; besides what the tests of predictable projects have.
+ASKING = {
+    "flit_core": ['dynamic = ["version"]', 'dependencies = ["a"]\ndynamic = ["version", "description"]'],
+    "hatchling": [
+        '[tool.hatch.build]\ndependencies = ["a>=1"]',
+        '[tool.hatch.build.targets.wheel]\ndependencies = ["a"]',
+        'dependencies = ["a"]\n[tool.hatch.build]\nrequire-runtime-dependencies = true',
+        '[project.optional-dependencies]\nx = ["a"]\n[tool.hatch.build.targets.wheel]\nrequire-runtime-features = ["x"]',
+        '[tool.hatch.build.targets]\nwheel = "none"',
+    ],
+    "pdm-backend": ['dynamic = ["version"]\n[tool.pdm]\nversion = { source = "file", path = "core.py" }'],
+    "poetry-core": ['[tool.poetry.dependencies]\na = "*"', '[tool.poetry.group.dev.dependencies]\na = "*"'],
+    "setuptools": ['[tool.setuptools]\nsetup-requires = ["a"]', 'dependencies = ["a"]'],
+    "uv_build": ['[tool.uv]\nbuild-constraint-dependencies = ["a"]'],
+}
+CERTAIN = {"hatchling": ["editables~=0.3"]}
+
+
+def known(source: Asked, real: RealBackend) -> list[str] | None:
+    """Return what is said of a project without asking its backend; None where that would be asked."""
+    source.answer, before = ["asked"], source.times
+    answer = ask(source, versions=real.environment.installed().items(), key=str(before))
+    return None if source.times > before else answer
+
+
+@pytest.mark.parametrize(("backend", "version"), every_version())
+def test_what_is_said_without_asking_is_what_the_backend_says(backend: str, version: str, tmp_path: Path) -> None:
+    real, plain, unknown = real_backend(backend, version), 0, 0
+    for more in ["", *DATA[backend], *REFUSED[backend], *ASKING[backend]]:
+        source = project(tmp_path, MODULES[backend], more.replace("dynamic", "version = 1\ndynamic"))
+        path = Path(source.directory, "pyproject.toml")
+        text = path.read_text(encoding="utf-8")
+        if "version = 1\n" in text:
+            path.write_text(text.replace('version = "1.0"\n', "").replace("version = 1\n", ""), encoding="utf-8")
+        (path.parent / "core.py").write_text('"""Text."""\n__version__ = "1.0"\n', encoding="utf-8")
+        answer = known(source, real)
+        unknown += answer is None
+        if answer is not None:
+            plain += 1
+            assert answer == CERTAIN.get(backend, [])
+            assert real.requires(path.parent) in (answer, None), more
+    assert plain
+    assert unknown
+
+
+@pytest.mark.parametrize(
+    "text", ["[options]\nsetup_requires = a\n", "[metadata]\nkeywords = x\n", "[options]\nsetup-requires =\n  a>=1\n"]
+)
+def test_setup_cfg_may_ask(text: str, tmp_path: Path) -> None:
+    real, source = real_backend("setuptools", BACKENDS["setuptools.build_meta"].known[-1][1]), project(tmp_path)
+    Path(source.directory, "setup.cfg").write_text(text, encoding="utf-8")
+    answer, said = known(source, real), real.requires(Path(source.directory))
+    assert answer == (None if said else [])
+
+
+def test_of_another_version_nothing_is_said(tmp_path: Path) -> None:
+    for version in ("70.0.0", "77.0.2", "84.2.2", "84.2.1.dev1", "85.0.0"):
+        one = project(tmp_path)
+        assert ask(one, versions={"setuptools": version}, key=version) == ["wheel"]
+    assert ask(project(tmp_path), versions={"setuptools": "84.2.1"}) == []
+    assert ask(project(tmp_path), versions={"setuptools": "84.2.1"}, kind="wheel") == ["wheel"]

@@ -27,6 +27,7 @@ def root(tmp_path: Path) -> Path:
     files = {
         "interlock.toml": 'members = ["libs/*"]\n[environments.venv]\nlinks = true\n',
         "libs/core/pyproject.toml": pyproject("core", build=SETUPTOOLS),
+        "libs/core/setup.py": "import setuptools\n\nsetuptools.setup()\n",  # so it is asked what it requires
         "libs/core/src/core/__init__.py": "",
         "libs/leaf/pyproject.toml": pyproject(
             "leaf", "core", build=HATCHLING, more='[tool.hatch.build.targets.wheel]\npackages = ["src/ns"]'

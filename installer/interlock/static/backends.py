@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from interlock.static.project import StaticProject
     from interlock.static.tree import Tree
 
-__all__ = ["BACKENDS", "Backend", "backend_of", "static_answer"]
+__all__ = ["BACKENDS", "Backend", "backend_of", "is_known", "static_answer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,12 @@ def backend_of(project: StaticProject) -> Backend:
     return BACKENDS[project.backend]
 
 
+def is_known(backend: Backend, installed: Mapping[str, str]) -> bool:
+    """Tell whether the version of a backend that is installed, by normalised names, is one of those that are known."""
+    version = release(installed.get(backend.distribution, ""))
+    return any(release(oldest) <= version <= release(newest) for oldest, newest in backend.known)
+
+
 def static_answer(
     project: StaticProject,
     tree: Tree,
@@ -77,8 +83,7 @@ def static_answer(
     """
     backend = backend_of(project)
     text = installed.get(backend.distribution, "")
-    version = release(text)
-    if not any(release(oldest) <= version <= release(newest) for oldest, newest in backend.known):
+    if not is_known(backend, installed):
         ranges = " and ".join(
             oldest if oldest == newest else f"{oldest} to {newest}" for oldest, newest in backend.known
         )
@@ -89,7 +94,13 @@ def static_answer(
         if key not in SETTINGS or value not in SETTINGS[key]:
             raise NotStatic(f"it has the config setting {key}={value}")
     question = Question(
-        project, tree, text, version, installed, tuple(site_packages), compat=settings.get("editable_mode") == "compat"
+        project,
+        tree,
+        text,
+        release(text),
+        installed,
+        tuple(site_packages),
+        compat=settings.get("editable_mode") == "compat",
     )
     module = importlib.import_module(f"interlock.static.{backend.module}")
     found: Answer = module.answer(question)
