@@ -42,6 +42,8 @@ class Index:
             "PIP_DEFAULT_TIMEOUT": "300",
             "UV_HTTP_TIMEOUT": "300",
             "no_proxy": "127.0.0.1",
+            # Whoever asks twice because a busy machine has not answered yet is counted twice.
+            **dict.fromkeys(("PIP_DEFAULT_TIMEOUT", "UV_HTTP_TIMEOUT", "UV_HTTP_CONNECT_TIMEOUT"), "600"),
         }
 
 
@@ -98,7 +100,10 @@ def serve() -> Iterator[Index]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the name is the base class's
             """Say nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 1024  # of many that come at once, none has to knock again
+
+    with Server(("127.0.0.1", 0), Handler) as server:
         index = Index(f"http://127.0.0.1:{server.server_address[1]}")
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()

@@ -83,16 +83,35 @@ _gone: list[str] = []  # what the read at hand has opened in a directory that wa
 
 
 def watch_reads() -> None:
-    """Note what `importlib.metadata` does not find, where not even the directory is there any more."""
+    """Note what `importlib.metadata` does not find, where not even the directory is there any more.
+
+    The directory is open meanwhile: another one that has come in its place by the time of the look is not taken for it.
+    """
     original = importlib.metadata.PathDistribution.read_text
 
     def read_text(self: importlib.metadata.PathDistribution, filename: str) -> str | None:
-        text = original(self, filename)
-        if text is None and not os.path.lexists(str(self._path)):
+        path = str(self._path)
+        try:
+            directory = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
             _gone.append(filename)
-        return text
+            return None
+        try:
+            text = original(self, filename)
+            if text is None and not is_at(directory, path):
+                _gone.append(filename)
+            return text
+        finally:
+            os.close(directory)
 
     importlib.metadata.PathDistribution.read_text = read_text
+
+
+def is_at(descriptor: int, path: str) -> bool:
+    """Tell whether what is open is still what a path leads to."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    return False
 
 
 def read_listing(subject: Subject, site_packages: str) -> None:
@@ -108,12 +127,15 @@ def read_half(subject: Subject, site_packages: str) -> None:
         if name.startswith(f"{subject.module}-"):
             path = os.path.join(site_packages, name)
             try:
-                before, there, after = os.stat(path).st_ino, set(os.listdir(path)), os.stat(path).st_ino
+                directory = os.open(path, os.O_RDONLY)
             except FileNotFoundError:
                 continue  # it has left as a whole: the read of "version" counts that
-            missing = {"METADATA", "RECORD", "INSTALLER", "entry_points.txt"} - there
-            if missing and before == after:
-                raise Wrong(f"a dist-info without {', '.join(sorted(missing))}")
+            try:
+                missing = {"METADATA", "RECORD", "INSTALLER", "entry_points.txt"} - set(os.listdir(directory))
+                if missing and is_at(directory, path):
+                    raise Wrong(f"a dist-info without {', '.join(sorted(missing))}")
+            finally:
+                os.close(directory)
 
 
 def read_version(subject: Subject, site_packages: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from interlock.locks import environment_lock_path
-from interlock_runner import interlock, python_of, succeed
+from interlock_runner import interlock, python_of, started, succeed
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions and mounts")
 
@@ -148,15 +148,14 @@ def test_what_was_prepared_for_another_environment_is_refused(tmp_path: Path, en
 def test_a_held_lock_names_its_holder_and_gives_up(tmp_path: Path, environment: Path) -> None:
     code = (
         "import sys, time\nfrom interlock.locks import *\n"
-        "with hold(sys.argv[1], Rank.ENVIRONMENT, what='it'):\n    print('held', flush=True)\n    time.sleep(60)\n"
+        "with hold(sys.argv[1], Rank.ENVIRONMENT, what='it'):\n    print('held', flush=True)\n    time.sleep(3600)\n"
     )
     core = project(tmp_path, "core")
     command = [sys.executable, "-c", code, environment_lock_path(str(environment))]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
+    with started(command, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
-        child.stdout.readline()
+        assert child.stdout.readline() == "held\n"
         said = refused(environment, 30, "editable", core, "--venv", environment, "--lock-timeout", "0.3")
-        child.kill()
     assert f"process {child.pid}" in said
 
 

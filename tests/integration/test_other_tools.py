@@ -29,7 +29,10 @@ INTERLOCK = [sys.executable, "-P", "-m", "interlock"]
 
 NOT_AN_ENVIRONMENT, MISMATCH, DEPENDENCY_MISSING, CHANGED, ENGINE, DISK = 21, 22, 60, 63, 70, 74
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.skipif(os.name == "nt", reason="the tools are started as on POSIX")]
+pytestmark = [
+    pytest.mark.timeout(1200),
+    pytest.mark.skipif(os.name == "nt", reason="the tools are started as on POSIX"),
+]
 
 
 _versions = itertools.count(1)

@@ -20,7 +20,8 @@ from interlock_runner import succeed
 ROUNDS = int(os.environ.get("INTERLOCK_TEST_ROUNDS", "1"))
 MANY = 128
 # A stream that nobody stops ends after so many turns of each: without a gate, only then does the first writer get in.
-TURNS = 40
+# So many that one that is not scheduled for seconds comes long before that.
+TURNS = 400
 
 pytestmark = [
     pytest.mark.stress,

@@ -6,13 +6,13 @@ import itertools
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from interlock import platforms
 from interlock.durable import Disk
 from interlock.prepared import Prepared, load_prepared
 from interlock.transaction import commit
@@ -31,16 +31,32 @@ UPGRADES = (("1.0", "a"), ("1.0", "b"), ("2.0", "a"), ("2.0", "b"))
 
 pytestmark = [
     pytest.mark.stress,
-    pytest.mark.timeout(300 * ROUNDS),
+    pytest.mark.timeout(1200 * ROUNDS),
     pytest.mark.skipif(os.name == "nt", reason="the readers hold directories open, as Windows does not let them"),
 ]
 
 
-class Portable(platforms.Posix):
-    """A platform that cannot exchange."""
+# Puts one state after the other into the environment until told to end; says of each project whether that changed anything.
+WRITER = """
+import itertools, sys, threading
+from interlock import platforms
+from interlock.durable import Disk
+from interlock.prepared import load_prepared
+from interlock.transaction import commit
 
-    def exchange(self, one: str, other: str) -> bool:
+class Portable(platforms.Posix):
+    def exchange(self, one, other):
         return False
+
+environment, kind, width, *paths = sys.argv[1:]
+disk = Disk("fast", Portable() if kind == "portable" else platforms.current())
+prepared, done = [load_prepared(path) for path in paths], threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), done.set()), daemon=True).start()
+for number in itertools.count():
+    if number % int(width) == 0 and done.is_set():
+        break
+    print(int(commit(prepared[number % len(prepared)], environment, disk=disk).changed), flush=True)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -79,23 +95,36 @@ def subject(name: str) -> Subject:
 
 
 class Writer(threading.Thread):
-    """Puts one state after the other into the environment, in this process, until told to end."""
+    """Puts one state after the other into the environment until told to end, with one disk, in one process.
 
-    def __init__(self, environment: Path, states: list[list[Prepared]], platform: platforms.Platform) -> None:
+    That is not this process: this one starts programs meanwhile, which for a moment would have open what the writer writes,
+    and a script that somebody writes to cannot be started.
+    """
+
+    def __init__(self, environment: Path, states: list[list[Prepared]], platform: str) -> None:
         super().__init__()
-        self.environment, self.states, self.disk = environment, states, Disk("fast", platform)
+        self.environment, self.states, self.platform = environment, states, platform
         self.done, self.commits, self.failed = threading.Event(), 0, [""]
 
     def run(self) -> None:
-        try:
-            for state in itertools.cycle(self.states):
-                for prepared in state:
-                    self.commits += commit(prepared, str(self.environment), disk=self.disk).changed
+        paths = [prepared.path for state in self.states for prepared in state]
+        words = [str(self.environment), self.platform, str(len(self.states[0])), *paths]
+        pipe = subprocess.PIPE
+        with (
+            tempfile.TemporaryFile("w+") as errors,
+            subprocess.Popen(
+                [sys.executable, "-c", WRITER, *words], stdin=pipe, stdout=pipe, stderr=errors, text=True
+            ) as process,
+        ):
+            assert process.stdin is not None
+            assert process.stdout is not None
+            for line in process.stdout:
+                self.commits += int(line)
                 if self.done.is_set():
-                    break
-        except BaseException as error:
-            self.failed.append(repr(error))
-            raise
+                    process.stdin.close()
+            if process.wait():
+                errors.seek(0)
+                self.failed.append(errors.read())
 
 
 class CommandLine(Writer):
@@ -115,7 +144,7 @@ class CommandLine(Writer):
 def storm(
     world: tuple[Path, dict[tuple[str, str, str], Prepared]],
     steps: tuple[tuple[str, str], ...],
-    platform: platforms.Platform,
+    platform: str,
 ) -> Tally:
     """Let writers and readers at an environment, and return what was read."""
     import uv
@@ -142,15 +171,15 @@ def storm(
     return tally
 
 
-@pytest.mark.parametrize("platform", [platforms.current(), Portable()], ids=["exchange", "portable"])
-def test_reinstalls(world: tuple[Path, dict[tuple[str, str, str], Prepared]], platform: platforms.Platform) -> None:
+@pytest.mark.parametrize("platform", ["exchange", "portable"])
+def test_reinstalls(world: tuple[Path, dict[tuple[str, str, str], Prepared]], platform: str) -> None:
     tally = storm(world, REINSTALLS, platform)
     assert tally.bad == {}
 
 
 def test_upgrades(world: tuple[Path, dict[tuple[str, str, str], Prepared]]) -> None:
     """One version goes and another comes: nothing is ever half there, or not there."""
-    tally = storm(world, UPGRADES, platforms.current())
+    tally = storm(world, UPGRADES, "exchange")
     # What uv has listed, and what then left as a whole, cannot be told from outside of uv.
     unexplained = Counter({what: number for what, number in tally.bad.items() if not what.startswith("uv pip list")})
     assert unexplained - tally.retired == {}
