@@ -295,9 +295,16 @@ def test_a_backend_that_has_threads_is_refused(scripts: Scripts) -> None:
 
 
 def test_the_worker_is_refused_where_its_program_has_changed(scripts: Scripts) -> None:
-    scripts.script.write_text("print('old')", encoding="utf-8")
-    assert scripts.forked() == (0, b"old\n", b"")
-    scripts.script.write_text("print('new')", encoding="utf-8")
-    with pytest.raises(WorkerLost, match="changed"):
-        scripts.forked()
-    assert scripts.forked() == (0, b"new\n", b"")  # by another worker
+    scripts.script.write_text("import time\nprint('old', flush=True)\ntime.sleep(600)", encoding="utf-8")
+    read, write = os.pipe()
+    running = scripts.start(stdout=write)  # a worker that does nothing looks by itself each second, and ends
+    os.close(write)
+    with open(read, "rb") as reader:
+        assert reader.readline() == b"old\n"
+        scripts.script.write_text("print('new')", encoding="utf-8")
+        with pytest.raises(WorkerLost, match="changed"):
+            scripts.forked()
+        assert scripts.forked() == (0, b"new\n", b"")  # by another worker
+        running.kill()
+    assert running.wait(120) == -9  # what had begun goes on
+    running.close()
