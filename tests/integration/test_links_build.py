@@ -13,7 +13,7 @@ from trees import pyproject, write_tree
 
 pytestmark = [
     pytest.mark.network,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(1200),
     pytest.mark.skipif(os.name == "nt", reason="symbolic links need a privilege there"),
 ]
 
