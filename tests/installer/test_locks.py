@@ -498,10 +498,12 @@ def test_a_lock_file_that_was_replaced_during_the_wait_is_not_believed(tmp_path:
         path.write_bytes(b"")
         release(process)
         had.wait()
-        # Whoever comes now opens the new file: it must be the one that is locked.
-        assert not is_free(path)
-        done.set()
-        waiter.join()
+        try:
+            # Whoever comes now opens the new file: it must be the one that is locked.
+            assert not is_free(path)
+        finally:
+            done.set()
+            waiter.join()
     assert is_free(path)
 
 
