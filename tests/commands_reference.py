@@ -42,8 +42,8 @@ def help_of(name: str) -> str:
     """Return what `interlock NAME --help` prints."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), mock.patch.dict(os.environ):
-        for variable in ("INTERLOCK_DURABILITY", "COLUMNS"):
-            os.environ.pop(variable, None)
+        os.environ.pop("INTERLOCK_DURABILITY", None)
+        os.environ["COLUMNS"] = "80"  # however wide the terminal is
         assert main([*name.split(), "--help"]) == 0
     return printed.getvalue()
 
