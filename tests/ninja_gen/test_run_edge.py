@@ -51,18 +51,20 @@ def test_a_daemon_keeps_nobody_waiting(tmp_path: Path) -> None:
     assert code == 0
 
 
-@pytest.mark.parametrize(
-    ("script", "code"), [("echo > up; sleep 600", 130), ("trap '' INT TERM; echo > up; sleep 600; sleep 600", 137)]
-)
-def test_all_end_when_told_to(tmp_path: Path, script: str, code: int) -> None:
+# No shell: while it becomes another program, it forgets an interrupt that comes then.
+HEEDS = [sys.executable, "-I", "-S", "-c", "import time; open('up', 'w').close(); time.sleep(600)"]
+DEAF = ["sh", "-c", "trap '' INT TERM; echo > up; sleep 600; sleep 600"]
+
+
+@pytest.mark.parametrize(("words", "code"), [(HEEDS, 130), (DEAF, 137)], ids=["heeds", "deaf"])
+def test_all_end_when_told_to(tmp_path: Path, words: list[str], code: int) -> None:
     """The second is deaf: it is killed, with its children."""
     runner = EdgeRunner()
     codes: list[int] = []
-    script = f"echo $$ > pid; {script}"
-    thread = threading.Thread(target=lambda: codes.append(run(runner, "sh", "-c", script, cwd=tmp_path)[0]))
+    thread = threading.Thread(target=lambda: codes.append(run(runner, *words, cwd=tmp_path)[0]))
     thread.start()
     wait_for(lambda: (tmp_path / "up").exists() and runner._running)
-    group = int((tmp_path / "pid").read_text(encoding="utf-8"))
+    (group,) = [process.pid for process in runner._running]
     runner.end()
     thread.join(0.3 if code == 137 else PATIENCE)
     assert bool(codes) is (code == 130)
