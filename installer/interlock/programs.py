@@ -24,7 +24,7 @@ from interlock.locks import inherited
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-__all__ = ["LAST_LINES", "Output", "end_running", "told_to_end"]
+__all__ = ["LAST_LINES", "Output", "end_running", "go_on", "told_to_end"]
 
 LAST_LINES = 20
 LONGEST_LINE = 2000
@@ -192,6 +192,11 @@ def _told_later() -> Iterator[None]:
         _Told.waits = False
         if _Told.came:
             raise KeyboardInterrupt
+
+
+def go_on() -> None:
+    """Let programs run again, when no thread is left of those whose programs were ended."""
+    _are_ended.clear()
 
 
 def end_running() -> None:

@@ -95,22 +95,26 @@ def ask_backends(
     texts: list[str | MetadataError | None] = [answers.recall(digest) for digest in digests]
     missing = [index for index, text in enumerate(texts) if text is None]
     if missing:
-        from interlock.programs import end_running, told_to_end
+        from interlock.programs import end_running, go_on, told_to_end
 
         if progress is not None:
             progress(_announcement([pending[index] for index in missing]))
         one = ask()
-        with told_to_end(), ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-            try:
-                said = pool.map(lambda index: _say(one, root, pending[index]), missing)
-                for index, text in zip(missing, said, strict=True):
-                    texts[index] = text
-                    if isinstance(text, str):
-                        answers.remember(digests[index], text)
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                end_running()
-                raise
+        try:
+            with told_to_end(), ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+                try:
+                    said = pool.map(lambda index: _say(one, root, pending[index]), missing)
+                    for index, text in zip(missing, said, strict=True):
+                        texts[index] = text
+                        if isinstance(text, str):
+                            answers.remember(digests[index], text)
+                except BaseException:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    end_running()
+                    raise
+        except Exception:
+            go_on()  # for who catches this; an interrupt is the end of the process
+            raise
     return [_completed(each, text) for each, text in zip(pending, texts, strict=True)]
 
 

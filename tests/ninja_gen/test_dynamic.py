@@ -12,6 +12,7 @@ import pytest
 
 from interlock.durable import Disk
 from interlock.errors import BackendError, EngineError, MetadataError
+from interlock.programs import Output
 from interlock_ninja.dynamic import Answers, from_metadata
 from interlock_ninja.metadata import LEGACY
 from interlock_ninja.project import Project
@@ -140,6 +141,8 @@ def test_a_machine_that_cannot_ask_is_an_error(tmp_path: Path) -> None:
     write_tree(tmp_path, {"p/setup.py": "from setuptools import setup\nsetup()\n"})
     with pytest.raises(EngineError, match="no index"):
         read_workspace(str(tmp_path), ask=ask)
+    with Output() as output:  # who catches it can go on
+        assert output.run([sys.executable, "-c", ""], cwd=None, env=os.environ) == 0
 
 
 METADATA = """\
