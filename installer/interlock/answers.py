@@ -78,13 +78,17 @@ def _known(directory: str, environment: BuildEnvironment, settings: ConfigSettin
     """Return the answer of a backend that says the same of each project; None where it may say more of this one.
 
     Setuptools asks for what is in `setup_requires`, flit_core for what a module needs that it has to import, pdm-backend for
-    setuptools where it runs that: no predictable project has any of these. What the backend refuses it refuses when it builds.
+    setuptools where it runs that: no predictable project has any of these. And what it refuses here it refuses when it builds
+    too, but for flit_core 3, which parses a module here alone.
     """
     installed = environment.installed()
     if not is_predictable(directory, installed, settings):
         return None
     pyproject = read_pyproject(directory)
-    backend = BACKENDS[_table(pyproject, "build-system")["build-backend"]]
+    # It may have been changed since it was looked at.
+    backend = BACKENDS.get(str(_table(pyproject, "build-system").get("build-backend")))
+    if backend is None or (backend.module == "flit_core" and installed["flit-core"].startswith("3.")):
+        return None
     build = _table(pyproject, "tool", "hatch", "build")
     asks = any(ASKING & table.keys() for table in (build, *map(_as_table, _table(build, "targets").values())))
     return None if asks or not is_known(backend, installed) else list(backend.hooks_require)
@@ -105,7 +109,7 @@ def _digest(directory: str, environment: BuildEnvironment, settings: ConfigSetti
     pyproject = read_pyproject(directory)
     table = pyproject.get("build-system")
     backend = table.get("build-backend") if isinstance(table, dict) and "backend-path" not in table else None
-    if backend not in PREDICTABLE or any(os.path.lexists(os.path.join(directory, name)) for name in CODE):
+    if str(backend) not in PREDICTABLE or any(os.path.lexists(os.path.join(directory, name)) for name in CODE):
         return ""
     if backend == "hatchling.build" and _has_hooks(pyproject):
         return ""

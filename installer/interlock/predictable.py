@@ -125,18 +125,21 @@ def _setuptools(directory: str, project: dict[str, Any], own: dict[str, Any]) ->
     if "distutils" in _table(read_pyproject(directory), "tool"):
         return False
     packages = _table(own, "package-dir")
-    roots = package_directories(packages)
     found = _table(own, "packages", "find").get("where")
-    roots += [root for root in found if isinstance(root, str)] if isinstance(found, list) else []
+    named = [root for root in (found if isinstance(found, list) else []) if isinstance(root, str)]
+    # What is not there is refused when it is asked what it requires, and at no other time.
+    if not all(os.path.isdir(os.path.join(directory, str(root))) for root in (*packages.values(), *named)):
+        return False
+    roots = [*package_directories(packages), *named]
     for rule in _table(own, "dynamic").values():
         attribute = rule.get("attr") if isinstance(rule, dict) else None
         if attribute is not None and (set(packages) - {""} or not _is_written(directory, str(attribute), roots)):
             return False
     path = os.path.join(directory, "setup.cfg")
-    return not os.path.lexists(path) or _is_plain_setup_cfg(path)
+    return not os.path.lexists(path) or _is_plain_setup_cfg(directory, path)
 
 
-def _is_plain_setup_cfg(path: str) -> bool:
+def _is_plain_setup_cfg(directory: str, path: str) -> bool:
     parser = configparser.RawConfigParser(strict=False)
     try:
         parser.read(path, encoding="utf-8")
@@ -146,11 +149,19 @@ def _is_plain_setup_cfg(path: str) -> bool:
     return all(SECTIONS.fullmatch(section) for section in parser.sections()) and not any(
         name.replace("-", "_") in {"cmdclass", "setup_requires"}
         or "attr:" in value
+        or "%" in value  # which stands for another value
+        or (name.replace("-", "_") in {"package_dir", "where"} and not _are_directories(directory, value))
         or EGG_INFO in value
         or (name.startswith("license") and re.search(r"[*?\[]\S*[/\\]", value))
         or any(map(_leads_out, re.split(r"(?:\bfile:|[\s,=])+", value)))
         for name, value in items
     )
+
+
+def _are_directories(directory: str, value: str) -> bool:
+    """Tell whether all are there that `where` or `package_dir` names, as `lib`, or `package = lib`."""
+    paths = [text.rpartition("=")[2].strip() for text in re.split(r"[\n,]", value)]
+    return all(os.path.isdir(os.path.join(directory, path)) for path in paths)
 
 
 def _hatchling(_directory: str, project: dict[str, Any], own: dict[str, Any]) -> bool:
@@ -172,7 +183,10 @@ def _flit(directory: str, project: dict[str, Any], own: dict[str, Any]) -> bool:
         return False
     if not dynamic or not isinstance(dynamic, list):
         return bool(project) and not dynamic
-    module = str(_table(own, "module").get("name") or str(project.get("name", "")).replace("-", "_"))
+    name = str(project.get("name", ""))
+    if name.endswith("-stubs"):  # one part of the name stays as it is, in some versions
+        return False
+    module = str(_table(own, "module").get("name") or name.replace("-", "_"))
     if "description" in dynamic and not _has_docstring(directory, module):
         return False
     return _is_written(directory, f"{module}.__version__", ["", "src"])
@@ -296,6 +310,7 @@ def _assigns_text(path: str, name: str) -> bool:
         and [getattr(target, "id", "") for target in statement.targets] == [name]
         and isinstance(statement.value, ast.Constant)
         and isinstance(statement.value.value, str)
+        and statement.value.value  # for flit an empty one is none
     ]
     return len(stored) == len(plain) == 1
 

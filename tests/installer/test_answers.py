@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from real_backends import MODULES, RealBackend, every_version, real_backend
+from real_backends import MODULES, VERSIONS, RealBackend, every_version, real_backend
 from test_predictable import DATA, REFUSED
 
 from interlock.answers import PREDICTABLE, build_requires, known_answers
@@ -308,9 +308,39 @@ def test_what_is_said_without_asking_is_what_the_backend_says(backend: str, vers
         if answer is not None:
             plain += 1
             assert answer == CERTAIN.get(backend, [])
-            assert real.requires(path.parent) in (answer, None), more
-    assert plain
+            said = real.requires(path.parent)
+            # What it refuses it refuses as well when it builds, which nobody skips.
+            assert said == answer or (
+                said is None and isinstance(real.build(path.parent, tmp_path / "out", {}), str)
+            ), more
+    assert plain or version.startswith("3.")
     assert unknown
+
+
+@pytest.mark.parametrize("version", VERSIONS["flit_core"])
+def test_a_module_that_only_the_hook_parses(version: str, tmp_path: Path) -> None:
+    real, source = (
+        real_backend("flit_core", version),
+        project(tmp_path, "flit_core.buildapi", 'description = "Text."\n'),
+    )
+    Path(source.directory, "core.py").write_text("(", encoding="utf-8")
+    assert known(source, real) == real.requires(Path(source.directory))
+
+
+@pytest.mark.parametrize(
+    "after", ["", '[build-system]\nbuild-backend = "other"\n', "[build-system]\nbuild-backend = []\n"]
+)
+def test_a_pyproject_that_changes_while_it_is_looked_at(
+    after: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = project(tmp_path)
+
+    def changing(*_: object) -> bool:
+        Path(one.directory, "pyproject.toml").write_text(after, encoding="utf-8")
+        return True
+
+    monkeypatch.setattr("interlock.answers.is_predictable", changing)
+    assert ask(one, versions={"setuptools": "84.2.1"}) == ["wheel"]
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,8 @@ REFUSED = {
         '[tool.setuptools.data-files]\nshare = ["x"]',
         '[tool.setuptools.dynamic]\ndescription = { file = "src/core.egg-info/x" }',
         '[tool.setuptools]\nlicense-files = ["*/LICENSE"]',
+        '[tool.setuptools.packages.find]\nwhere = ["src", "not there"]',
+        '[tool.setuptools.package-dir]\n"" = "not there"',
     ],
     "uv_build": [
         '[tool.uv.build-backend]\ndata = { data = "." }',
@@ -100,7 +102,7 @@ REFUSED = {
 
 
 def write(directory: Path, backend: str, more: str = "") -> Path:
-    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "src").mkdir(parents=True, exist_ok=True)
     (directory / "pyproject.toml").write_text(f"{PLAIN.format(backend=MODULES[backend])}\n{more}\n", encoding="utf-8")
     return directory
 
@@ -175,12 +177,13 @@ def test_config_settings(settings: Any, known: bool, tmp_path: Path) -> None:
         ("from core.other import VERSION\n", False),
         ('for VERSION in ["1"]:\n    pass\n', False),
         ("VERSION = (\n", False),
+        ('VERSION = ""\n', False),
         ("", False),
     ],
 )
 def test_an_attribute_that_is_written(module: str, written: bool, tmp_path: Path) -> None:
     write(tmp_path, "setuptools", '[tool.setuptools.dynamic]\nversion = { attr = "core.VERSION" }')
-    (tmp_path / "src" / "core").mkdir(parents=True)
+    (tmp_path / "src" / "core").mkdir()
     (tmp_path / "src" / "core" / "__init__.py").write_text(module, encoding="utf-8")
     assert check(tmp_path, "setuptools") is written
 
@@ -191,6 +194,13 @@ def test_flit_reads_the_module(version: str, written: bool, tmp_path: Path) -> N
     (tmp_path / "pyproject.toml").write_text(text, encoding="utf-8")
     (tmp_path / "core.py").write_text(f'"""One line."""\n__version__ = {version}\n', encoding="utf-8")
     assert check(tmp_path, "flit_core") is written
+
+
+def test_flit_has_two_names_for_the_module_of_stubs(tmp_path: Path) -> None:
+    text = PLAIN.format(backend=MODULES["flit_core"]).replace('version = "1.0"', 'dynamic = ["version"]')
+    (tmp_path / "pyproject.toml").write_text(text.replace('"core"', '"core-stubs"'), encoding="utf-8")
+    (tmp_path / "core_stubs.py").write_text('"""One line."""\n__version__ = "1.0"\n', encoding="utf-8")
+    assert not check(tmp_path, "flit_core")
 
 
 @pytest.mark.parametrize(
@@ -212,6 +222,10 @@ def test_flit_reads_the_module(version: str, written: bool, tmp_path: Path) -> N
         ("[metadata]\nlicense_files =\n  LICENSE\n  **/LICENSE\n", False),
         ("[options]\ncmdclass =\n  build_py = core.Build\n", False),
         ("[options]\nsetup-requires = other\n", False),
+        ("[options.packages.find]\nwhere = lib\n", False),
+        ("[options]\npackage_dir =\n  = src\n  core = src\n", True),
+        ("[options]\npackage-dir = core = src, = lib\n", False),
+        ("[metadata]\nd = core.egg\nlong_description = file: %(d)s-info/top_level.txt\n", False),
         ("no section", False),
     ],
 )
